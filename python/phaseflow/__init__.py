@@ -1,0 +1,71 @@
+"""phaseflow: what changed in training, when, in which heads or tokens, across which runs, and how sure is that.
+
+The names below are loaded on first use, so that ``import phaseflow`` and ``phaseflow --help`` stay quick and
+never load torch or plotly.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from phaseflow._core import __version__
+
+if TYPE_CHECKING:
+    from phaseflow.analysis import Archive, open
+    from phaseflow.archive import Probe, Recorder
+    from phaseflow.changepoint import Segmentation, detect, detect_windows
+    from phaseflow.metrics import (
+        head_scores,
+        in_context_learning_interval,
+        in_context_learning_score,
+        loss_log_derivative,
+        position_losses,
+        prefix_matching_score,
+    )
+    from phaseflow.reporting import report
+
+_HOME = {
+    "Archive": "analysis",
+    "Probe": "archive",
+    "Recorder": "archive",
+    "Segmentation": "changepoint",
+    "detect": "changepoint",
+    "detect_windows": "changepoint",
+    "head_scores": "metrics",
+    "in_context_learning_interval": "metrics",
+    "in_context_learning_score": "metrics",
+    "loss_log_derivative": "metrics",
+    "open": "analysis",
+    "position_losses": "metrics",
+    "prefix_matching_score": "metrics",
+    "report": "reporting",
+}
+
+__all__ = [
+    "Archive",
+    "Probe",
+    "Recorder",
+    "Segmentation",
+    "__version__",
+    "detect",
+    "detect_windows",
+    "head_scores",
+    "in_context_learning_interval",
+    "in_context_learning_score",
+    "loss_log_derivative",
+    "open",
+    "position_losses",
+    "prefix_matching_score",
+    "report",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'phaseflow' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    value = getattr(import_module(f"phaseflow.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""From archives to tidy tables and phase changes."""

@@ -1,0 +1,1 @@
+"""Changepoints and phase-change windows of curves."""

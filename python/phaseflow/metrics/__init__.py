@@ -1,0 +1,1 @@
+"""Measures: array in, array out."""

@@ -1,0 +1,1 @@
+"""Training with torch: model, data, probes, loop. Needs the extra ``train``."""

@@ -1,0 +1,14 @@
+//! Kernels, archive and detection of phaseflow: pure Rust, no Python, no printing, no global state.
+//!
+//! Views go in, owned results come out, every failure is an [`Error`] that carries its data.
+
+pub mod archive;
+pub mod attention;
+pub mod cancel;
+pub mod changepoint;
+pub mod error;
+pub mod loss;
+pub mod tensor;
+
+pub use cancel::Cancel;
+pub use error::{Error, Result};

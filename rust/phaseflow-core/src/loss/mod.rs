@@ -1,0 +1,1 @@
+//! What per-token losses say about in-context learning.

@@ -1,0 +1,7 @@
+//! Borrowed tensors of the four floating-point types an archive may hold.
+
+mod element;
+mod view;
+
+pub use element::{Dtype, Element};
+pub use view::TensorView;

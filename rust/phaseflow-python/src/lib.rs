@@ -1,0 +1,21 @@
+//! `phaseflow._core`: read-only views in, the GIL released, one call, the result moved out.
+
+mod archive;
+mod array;
+mod attention;
+mod changepoint;
+mod compute;
+mod error;
+mod loss;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    archive::register(module)?;
+    attention::register(module)?;
+    changepoint::register(module)?;
+    loss::register(module)?;
+    Ok(())
+}
