@@ -1,27 +1,36 @@
-//! numpy arrays as borrowed tensors, without a copy.
+//! numpy arrays and stored tensors as borrowed tensors, without a copy.
 //!
 //! Strided, negative-stride, read-only and empty arrays pass; a misaligned or byte-swapped one is refused by name,
 //! because a borrowed view of it would be unsound or wrong.
 
 use half::{bf16, f16};
 use numpy::{PyArrayDescrMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
+use phaseflow_core::archive::StoredTensor;
 use phaseflow_core::tensor::TensorView;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::error::exception;
+use crate::stored::PyStoredTensor;
 
-/// A borrowed numpy array of one of the four element types; [`BorrowedTensor::view`] opens it.
+/// A borrowed numpy array, or a tensor in a mapped file, of one of the four element types; [`BorrowedTensor::view`] opens it.
 pub(crate) enum BorrowedTensor<'py> {
     F16(PyReadonlyArrayDyn<'py, f16>),
     Bf16(PyReadonlyArrayDyn<'py, bf16>),
     F32(PyReadonlyArrayDyn<'py, f32>),
     F64(PyReadonlyArrayDyn<'py, f64>),
+    Stored(StoredTensor),
 }
 
 impl<'py> BorrowedTensor<'py> {
-    /// Borrows `object`, which the caller's Python side has already made an `ndarray`.
+    /// Borrows `object`: a `StoredTensor`, or what the caller's Python side has already made an `ndarray`.
     pub(crate) fn borrow(argument: &'static str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(stored) = object.cast::<PyStoredTensor>() {
+            let tensor = stored.get().tensor().clone();
+            // Found out here, so that `view` below cannot fail.
+            tensor.view().map_err(|error| exception(object.py(), "DtypeError", format!("{argument}: {error}")))?;
+            return Ok(Self::Stored(tensor));
+        }
         let array = object.cast::<PyUntypedArray>().map_err(|_| {
             PyTypeError::new_err(format!("{argument} must be a numpy array, got {}", object.get_type()))
         })?;
@@ -60,6 +69,7 @@ impl<'py> BorrowedTensor<'py> {
             Self::Bf16(array) => TensorView::Bf16(array.as_array()),
             Self::F32(array) => TensorView::F32(array.as_array()),
             Self::F64(array) => TensorView::F64(array.as_array()),
+            Self::Stored(tensor) => tensor.view().expect("viewed once when it was borrowed"),
         }
     }
 }

@@ -7,6 +7,7 @@ mod changepoint;
 mod compute;
 mod error;
 mod loss;
+mod stored;
 
 use pyo3::prelude::*;
 

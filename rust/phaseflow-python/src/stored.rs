@@ -1,0 +1,131 @@
+//! `StoredTensor`: a tensor of a mapped file, readable by numpy without a copy and by kernels without numpy.
+
+use std::os::raw::{c_int, c_void};
+
+use numpy::{PyArrayMethods, ToPyArray};
+use phaseflow_core::archive::{ElementType, StoredTensor};
+use phaseflow_core::tensor::{Dtype, Element};
+use phaseflow_core::with_view;
+use pyo3::exceptions::{PyBufferError, PyImportError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyTuple};
+
+use crate::error::to_python;
+
+/// A read-only tensor where it lies on disk; `numpy.asarray` views it.
+#[pyclass(name = "StoredTensor", module = "phaseflow._core", frozen)]
+pub(crate) struct PyStoredTensor(StoredTensor);
+
+impl From<StoredTensor> for PyStoredTensor {
+    fn from(tensor: StoredTensor) -> Self {
+        Self(tensor)
+    }
+}
+
+impl PyStoredTensor {
+    pub(crate) fn tensor(&self) -> &StoredTensor {
+        &self.0
+    }
+}
+
+#[pymethods]
+impl PyStoredTensor {
+    /// The name it was logged under.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Length of every axis.
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.shape())
+    }
+
+    /// numpy's name of the element type.
+    #[getter]
+    fn dtype(&self) -> String {
+        self.0.dtype().name()
+    }
+
+    /// Number of axes.
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.0.shape().len()
+    }
+
+    /// Bytes on disk.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.bytes().len()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("StoredTensor(name={:?}, dtype={:?}, shape={:?})", self.0.name(), self.dtype(), self.0.shape())
+    }
+
+    /// A read-only array over the file's bytes. bfloat16 needs `ml_dtypes` for that; without it the values are copied to float32.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let numpy = py.import("numpy")?;
+        let element = match slf.get().0.dtype() {
+            ElementType::Float(Dtype::Bf16) => match py.import("ml_dtypes") {
+                Ok(module) => module.getattr("bfloat16")?,
+                Err(error) if error.is_instance_of::<PyImportError>(py) => {
+                    return slf.get().widened(py, dtype, copy);
+                }
+                Err(error) => return Err(error),
+            },
+            other => other.name().into_pyobject(py)?.into_any(),
+        };
+        let element = numpy.getattr("dtype")?.call1((element,))?;
+        let buffer = [("buffer", slf.as_any())].into_py_dict(py)?;
+        let array = numpy.getattr("ndarray")?.call((slf.get().shape(py)?, element), Some(&buffer))?;
+        // numpy's own rules decide whether the caller gets this view, a copy or an error.
+        let options = [("dtype", dtype.into_pyobject(py)?.into_any()), ("copy", copy.into_pyobject(py)?.into_any())];
+        numpy.getattr("array")?.call((array,), Some(&options.into_py_dict(py)?))
+    }
+
+    /// The raw bytes, read-only.
+    // SAFETY: CPython hands in a pointer to a `Py_buffer` to fill, or null.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no buffer to fill"));
+        }
+        let bytes = slf.get().0.bytes();
+        let length = ffi::Py_ssize_t::try_from(bytes.len()).map_err(|_| PyBufferError::new_err("too long"))?;
+        // SAFETY: `view` is not null; the bytes belong to a frozen object which the view keeps alive, stay where they are as long as it lives, and are
+        // offered read-only.
+        let status = unsafe {
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast::<c_void>(), length, 1, flags)
+        };
+        if status == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
+
+impl PyStoredTensor {
+    fn widened<'py>(
+        &self,
+        py: Python<'py>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if copy == Some(false) {
+            return Err(PyValueError::new_err(
+                "bfloat16 cannot be viewed by numpy alone; install ml_dtypes, or allow a copy",
+            ));
+        }
+        let view = self.0.view().map_err(|error| to_python(py, error))?;
+        let array = with_view!(view, |array| array.mapv(Element::to_f32)).to_pyarray(py);
+        match dtype {
+            Some(dtype) => array.call_method1("astype", (dtype,)),
+            None => Ok(array.to_dyn().clone().into_any()),
+        }
+    }
+}
