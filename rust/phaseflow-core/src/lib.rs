@@ -9,6 +9,7 @@ pub mod changepoint;
 pub mod error;
 pub mod loss;
 pub mod tensor;
+mod vectorize;
 
 pub use cancel::Cancel;
 pub use error::{Error, Result};

@@ -1,1 +1,16 @@
 //! What per-token losses say about in-context learning.
+//!
+//! Losses are in nats, axes `(..., batch, pos)`; the leading axes (checkpoint, run, ...) may be any number, also none.
+//! Definitions: Olsson 2022.
+
+mod bootstrap;
+mod derivative;
+mod in_context;
+mod layout;
+mod position;
+mod random;
+
+pub use bootstrap::{Bootstrap, in_context_learning_interval};
+pub use derivative::{log_derivative, loss_log_derivative};
+pub use in_context::{InContext, in_context_learning_score};
+pub use position::{PositionLosses, position_losses};

@@ -1,0 +1,65 @@
+"""Arguments of the measures, as the core takes them: no copies, no silent casts, errors by name."""
+
+import numbers
+import operator
+from typing import Any
+
+import numpy as np
+
+from phaseflow import _core
+from phaseflow.exceptions import DtypeError, ParameterError
+
+_INT64 = np.iinfo(np.int64)
+
+
+def tensor(argument: str, value: Any) -> Any:
+    """``value`` as something the core can borrow: an array numpy can view, or a tensor of an archive as it is."""
+    if type(value).__module__ == _core.__name__:
+        return value
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        raise DtypeError(
+            f"{argument} is a {type(value).__name__} that numpy cannot view ({error}); pass an array in main memory "
+            "of dtype float16, bfloat16 (as ml_dtypes), float32 or float64, for torch: x.detach().float().cpu()"
+        ) from error
+
+
+def token_ids(argument: str, value: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Token ids of any integer dtype as int64; anything that is not an integer is refused, not rounded."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise DtypeError(f"{argument} has dtype {array.dtype}, expected integer token ids")
+    if array.dtype.kind == "u" and array.size and array.max() > _INT64.max:
+        raise ParameterError(f"{argument} holds {array.max()}, expected token ids below 2**63")
+    return array.astype(np.int64, copy=False)
+
+
+def integer(argument: str, value: Any, *, least: int | None = None) -> int:
+    """``value`` as an int that fits 64 bits; a bool or a float is refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise ParameterError(f"{argument} is {value!r}, expected an integer")
+    number = operator.index(value)
+    least = _INT64.min if least is None else least
+    if not least <= number <= _INT64.max:
+        raise ParameterError(f"{argument} is {number}, expected an integer from {least} to {_INT64.max}")
+    return number
+
+
+def optional_integer(argument: str, value: Any, *, least: int | None = None) -> int | None:
+    """None stays None."""
+    return None if value is None else integer(argument, value, least=least)
+
+
+def real(argument: str, value: Any) -> float:
+    """``value`` as a float; a bool or a string is refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise ParameterError(f"{argument} is {value!r}, expected a number")
+    return float(value)
+
+
+def name(argument: str, value: Any) -> str:
+    """``value`` as a string; the core knows which names there are."""
+    if not isinstance(value, str):
+        raise ParameterError(f"{argument} is {value!r}, expected a name in quotes")
+    return value

@@ -1,0 +1,175 @@
+"""Scores read off attention patterns.
+
+A pattern is the softmax output, axes ``(batch, head, query_pos, key_pos)``. Only its causal part,
+``key_pos <= query_pos``, is read; rows are taken as they are and need not sum to 1.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from phaseflow import _core, schema
+from phaseflow.metrics import _inputs
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import ArrayLike, NDArray
+
+
+def prefix_matching_score(
+    pattern: "ArrayLike",
+    tokens: "ArrayLike",
+    *,
+    offset: int = 1,
+    reduce: Literal["sum", "mean", "nearest"] = "sum",
+    bos: int | None = None,
+    threads: int | None = None,
+) -> "NDArray[np.float64]":
+    """Attention to what followed the current token before: from 0 to 1, which is an ideal induction head.
+
+    A query ``q`` has the targets ``p + offset`` for every earlier position ``p < q`` that holds the same token, as
+    long as ``0 <= p + offset <= q``. The score is ::
+
+        mean over queries q that have a target of  ( sum over targets k of pattern[q, k] )
+
+    over the queries of all examples together.
+
+    Parameters
+    ----------
+    pattern : array (batch, head, query_pos, key_pos) or (head, query_pos, key_pos)
+        Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied.
+    tokens : integer array (batch, pos) or (pos,)
+        The tokens attended over.
+    offset : int
+        How far after the earlier copy the target lies: 1 for induction, 0 for the duplicate-token score, -1 the
+        paper's wording taken literally. A token repeated at once makes the query its own target with offset 1; that
+        counts.
+    reduce : {"sum", "mean", "nearest"}
+        ``sum`` as above. ``mean`` averages over all (query, target) entries alike, so that it is bounded by one over
+        the mean number of targets of a query. ``nearest`` counts only the latest target of each query.
+    bos : int, optional
+        A start-of-sequence token, which is neither query nor target.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (head,)
+        float64. NaN if no query has a target, and for a head with a NaN in an entry that counts.
+
+    Raises
+    ------
+    ShapeError
+        The axes of ``pattern`` and ``tokens`` do not fit.
+    DtypeError
+        ``pattern`` is not floating point or ``tokens`` not integer.
+    UnknownNameError
+        ``reduce`` is none of the three.
+
+    References
+    ----------
+    Olsson 2022, *In-context Learning and Induction Heads*, arXiv 2209.11895, "Head Activation Evaluators"; with the
+    target after the earlier copy and the sum over earlier copies, which are what its figures show.
+
+    Examples
+    --------
+    The last query of "a b a" should look at the "b" that followed the first "a"; this head gives it 3/4.
+
+    >>> import numpy as np
+    >>> import phaseflow as pf
+    >>> pattern = np.array([[[1, 0, 0], [0.5, 0.5, 0], [0.25, 0.75, 0]]])
+    >>> pf.prefix_matching_score(pattern, [7, 8, 7])
+    array([0.75])
+    """
+    return _core.prefix_matching_score(
+        _inputs.tensor("pattern", pattern),
+        _inputs.token_ids("tokens", tokens),
+        _inputs.integer("offset", offset),
+        _inputs.name("reduce", reduce),
+        _inputs.optional_integer("bos", bos),
+        _inputs.optional_integer("threads", threads, least=1),
+    )
+
+
+def head_scores(
+    pattern: "ArrayLike", tokens: "ArrayLike", *, bos: int | None = None, threads: int | None = None
+) -> "pl.DataFrame":
+    """All scores of every head, in one pass over the pattern.
+
+    ==========================  ==================  =======  ==============================================
+    metric                      range               unit     mean over queries of
+    ==========================  ==================  =======  ==============================================
+    ``prefix_matching_score``   0 to 1              share    attention to what followed the token before
+    ``duplicate_token_score``   0 to 1              share    attention to earlier copies of the token
+    ``previous_token_score``    0 to 1              share    ``pattern[q, q - 1]``, ``q >= 1``
+    ``first_token_score``       0 to 1              share    ``pattern[q, 0]``, ``q >= 1`` (attention sink)
+    ``attention_entropy``       0 to ln(context)    nats     ``-sum p ln p`` of the row; 0 is one key alone
+    ==========================  ==================  =======  ==============================================
+
+    The first two are means over the queries that have a target, see `prefix_matching_score`; the others do not look at
+    tokens.
+
+    Parameters
+    ----------
+    pattern : array (batch, head, query_pos, key_pos) or (head, query_pos, key_pos)
+        Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied.
+    tokens : integer array (batch, pos) or (pos,)
+        The tokens attended over.
+    bos : int, optional
+        A start-of-sequence token: neither query nor target of the first two scores.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a head and metric: ``head, metric, value, standard_error, chance, n_queries``.
+
+        ``value`` is the mean over the ``n_queries`` queries of all examples; NaN if there is none, or if an entry that
+        counts is NaN (for the entropy also if one is negative).
+        ``standard_error`` takes the examples as independent, not their queries: with sums ``s_e`` over ``n_e`` queries
+        in each of ``m`` examples that have any, and value ``v``, it is
+        ``sqrt(m / (m - 1) * sum (s_e - v * n_e)**2) / sum n_e``; with equal ``n_e`` that is the standard deviation of
+        the examples' means over ``sqrt(m)``. NaN with one example.
+        ``chance`` is the value of a head that looks at all keys up to the query alike, on the same tokens.
+
+    Raises
+    ------
+    ShapeError
+        The axes of ``pattern`` and ``tokens`` do not fit.
+    DtypeError
+        ``pattern`` is not floating point or ``tokens`` not integer.
+
+    References
+    ----------
+    Olsson 2022, *In-context Learning and Induction Heads*, arXiv 2209.11895.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import phaseflow as pf
+    >>> pattern = np.array([[[1, 0, 0], [0.5, 0.5, 0], [0.25, 0.75, 0]]])
+    >>> table = pf.head_scores(pattern, [7, 8, 7])
+    >>> dict(zip(table["metric"], table["value"].round(3)))["previous_token_score"]
+    0.625
+    """
+    import polars as pl
+
+    value, standard_error, chance, n_queries = _core.head_scores(
+        _inputs.tensor("pattern", pattern),
+        _inputs.token_ids("tokens", tokens),
+        _inputs.optional_integer("bos", bos),
+        _inputs.optional_integer("threads", threads, least=1),
+    )
+    heads, metrics = value.shape
+    return pl.DataFrame(
+        {
+            schema.HEAD: np.repeat(np.arange(heads), metrics),
+            schema.METRIC: _core.HEAD_METRICS * heads,
+            schema.VALUE: value.ravel(),
+            schema.STANDARD_ERROR: standard_error.ravel(),
+            schema.CHANCE: np.tile(chance, heads),
+            schema.N_QUERIES: np.tile(n_queries, heads),
+        },
+        schema_overrides={schema.HEAD: pl.Int64, schema.METRIC: pl.String},
+    )

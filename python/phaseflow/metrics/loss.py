@@ -1,0 +1,219 @@
+"""What per-token losses say about in-context learning.
+
+Losses are in nats, axes ``(..., batch, pos)``: the same fixed examples at every checkpoint. Leading axes (run,
+checkpoint) may be any number, also none. Token indices are 1-based, as in the paper: the 500th token is position 499.
+"""
+
+from typing import TYPE_CHECKING
+
+from phaseflow import _core
+from phaseflow.metrics import _inputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+
+def position_losses(
+    per_token_loss: "ArrayLike", *, threads: int | None = None
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Mean loss at every position and its standard error, over examples, in nats; one pass over the data.
+
+    Parameters
+    ----------
+    per_token_loss : array (..., batch, pos)
+        Losses in nats; float16, bfloat16, float32 or float64, of any strides, never copied whole.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    mean : array (..., pos)
+        float64, accumulated in float64. NaN without examples.
+    standard_error : array (..., pos)
+        Standard deviation over examples (``n - 1``) over ``sqrt(n)``. NaN with fewer than two examples.
+        A loss that is NaN or infinite makes both NaN at its position, and nowhere else.
+
+    Raises
+    ------
+    ShapeError
+        ``per_token_loss`` has fewer than two axes.
+    DtypeError
+        It is not floating point.
+
+    Examples
+    --------
+    >>> import phaseflow as pf
+    >>> mean, standard_error = pf.position_losses([[4.0, 3.0], [2.0, 3.0]])
+    >>> mean, standard_error
+    (array([3., 3.]), array([1., 0.]))
+    """
+    return _core.position_losses(
+        _inputs.tensor("per_token_loss", per_token_loss), _inputs.optional_integer("threads", threads, least=1)
+    )
+
+
+def in_context_learning_score(
+    per_token_loss: "ArrayLike", *, early: int = 50, late: int = 500, threads: int | None = None
+) -> "NDArray[np.float64]":
+    """Loss of a late token minus loss of an early one, averaged over examples, in nats; more negative is better.
+
+    Models that learn in context reach about -0.4 with the defaults; before the phase change, and in models of one
+    layer, it stays above -0.15.
+
+    Parameters
+    ----------
+    per_token_loss : array (..., batch, pos)
+        Losses in nats; float16, bfloat16, float32 or float64, of any strides, never copied.
+    early, late : int
+        The two tokens compared, counted from 1. Contexts shorter than 500 need another ``late``.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (...)
+        float64, one score for each index of the leading axes. NaN without examples, or if a loss that enters is NaN.
+
+    Raises
+    ------
+    ShapeError
+        ``per_token_loss`` has fewer than two axes.
+    ParameterError
+        ``early`` or ``late`` lies outside the context, or they are equal.
+
+    References
+    ----------
+    Olsson 2022, *In-context Learning and Induction Heads*, arXiv 2209.11895. The paper uses both signs; this is the
+    one of its definition, the 500th token's loss minus the 50th's.
+
+    Examples
+    --------
+    >>> import phaseflow as pf
+    >>> pf.in_context_learning_score([[4.0, 3.0, 1.0], [2.0, 3.0, 2.5]], early=1, late=3)
+    array(-1.25)
+    """
+    return _core.in_context_learning_score(
+        _inputs.tensor("per_token_loss", per_token_loss),
+        _inputs.integer("early", early, least=1),
+        _inputs.integer("late", late, least=1),
+        _inputs.optional_integer("threads", threads, least=1),
+    )
+
+
+def in_context_learning_interval(
+    per_token_loss: "ArrayLike",
+    *,
+    early: int = 50,
+    late: int = 500,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    threads: int | None = None,
+) -> "NDArray[np.float64]":
+    """Confidence interval of the in-context learning score, in nats: percentile bootstrap over examples.
+
+    It says how far the score could move with other examples of the same kind; not how far another training run would.
+    The resamples are drawn once and shared by all leading indices, so neighbouring checkpoints' intervals move
+    together.
+
+    Parameters
+    ----------
+    per_token_loss : array (..., batch, pos)
+        Losses in nats; float16, bfloat16, float32 or float64, of any strides, never copied.
+    early, late : int
+        The two tokens compared, counted from 1.
+    level : float
+        Nominal coverage, strictly between 0 and 1.
+    resamples : int
+        Resamples of the examples, at least 2.
+    seed : int
+        Names the resamples (SplitMix64): the same seed gives the same bits on any machine and number of threads.
+    threads : int, optional
+        Threads to use, all by default.
+
+    Returns
+    -------
+    array (..., 2)
+        float64: lower and upper end. NaN with fewer than two examples, or if a loss that enters is NaN.
+
+    Raises
+    ------
+    ShapeError
+        ``per_token_loss`` has fewer than two axes.
+    ParameterError
+        A parameter lies outside its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import phaseflow as pf
+    >>> losses = np.random.default_rng(0).normal(3.0, 1.0, (1000, 2))
+    >>> lower, upper = pf.in_context_learning_interval(losses, early=1, late=2)
+    >>> bool(lower < 0.0 < upper)
+    True
+    """
+    return _core.in_context_learning_interval(
+        _inputs.tensor("per_token_loss", per_token_loss),
+        _inputs.integer("early", early, least=1),
+        _inputs.integer("late", late, least=1),
+        _inputs.real("level", level),
+        _inputs.integer("resamples", resamples, least=2),
+        _inputs.integer("seed", seed, least=0),
+        _inputs.optional_integer("threads", threads, least=1),
+    )
+
+
+def loss_log_derivative(
+    per_token_loss: "ArrayLike", *, bandwidth: float = 0.25, threads: int | None = None
+) -> "NDArray[np.float64]":
+    """Slope of the mean loss over the log token index, ``d loss(i) / d ln(i)``, in nats; negative: context helps.
+
+    Before the phase change it is near 0 beyond token 50, after it negative. At each index ``i`` it is the slope of a
+    weighted straight line of the mean loss on ``ln(j)`` through ``|ln(j) - ln(i)| <= bandwidth / 2``, weights one over
+    the squared standard error of the mean: exact on any loss that is linear in ``ln(i)``.
+
+    At small indices that window holds fewer than three tokens. It is then widened to the three nearest (``i - 1`` to
+    ``i + 1``, the first or last three at the ends), so below about ``2 / bandwidth`` the slope is that between
+    neighbours, noisier and over more of ``ln(i)`` than asked for. Where a standard error in the window is 0 or
+    undefined (one example, or equal losses as at a token that is the same in all examples) the weights are equal.
+
+    Parameters
+    ----------
+    per_token_loss : array (..., batch, pos)
+        Losses in nats; float16, bfloat16, float32 or float64, of any strides, never copied whole.
+    bandwidth : float
+        Full width of the window in ``ln(i)``.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (..., pos)
+        float64. NaN where a loss in the window is NaN or infinite, and everywhere with fewer than two positions.
+
+    Raises
+    ------
+    ShapeError
+        ``per_token_loss`` has fewer than two axes.
+    ParameterError
+        ``bandwidth`` is not positive and finite.
+
+    References
+    ----------
+    The map is Olsson 2022's, *In-context Learning and Induction Heads*, arXiv 2209.11895, which does not say how it is
+    estimated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import phaseflow as pf
+    >>> loss = 7 - 0.5 * np.log(np.arange(1, 101))
+    >>> bool(np.allclose(pf.loss_log_derivative(loss[None]), -0.5))
+    True
+    """
+    return _core.loss_log_derivative(
+        _inputs.tensor("per_token_loss", per_token_loss),
+        _inputs.real("bandwidth", bandwidth),
+        _inputs.optional_integer("threads", threads, least=1),
+    )

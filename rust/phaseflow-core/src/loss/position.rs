@@ -1,0 +1,248 @@
+//! Mean loss at every position, and its standard error, over examples.
+//!
+//! ```text
+//! mean(i) = 1/n sum over e of loss[e, i]          se(i)² = sum over e of (loss[e, i] - mean(i))² / (n (n - 1))
+//! ```
+//!
+//! Memory is read once. A block of [`ROWS`] examples is read into the cache, where its sum and then its squares about
+//! its own mean are taken; blocks are joined with
+//!
+//! ```text
+//! squares += squares_block + (mean_block - mean)² · n n_block / (n + n_block)          (Chan, Golub, LeVeque 1979)
+//! ```
+//!
+//! Everything is taken from the first example's loss, in double precision: identical examples have a standard error of
+//! exactly 0, and a large common offset costs no digits.
+
+use ndarray::{ArrayD, ArrayView2, Axis};
+use rayon::prelude::*;
+
+use super::layout::Layout;
+use crate::tensor::{Element, TensorView};
+use crate::vectorize::vectorize;
+use crate::{Cancel, Error, Result, with_view};
+
+/// Examples of one block: few enough to stay in the cache between its two passes.
+const ROWS: usize = 16;
+/// Positions worked on side by side, in registers.
+const LANES: usize = 16;
+/// Examples of one task. Fixed, so that the order of all sums is the same on any number of threads.
+const TASK: usize = 512;
+
+/// What [`position_losses`] finds; both `(..., pos)`, in nats.
+#[derive(Debug, Clone)]
+pub struct PositionLosses {
+    /// Mean over examples; NaN without examples.
+    pub mean: ArrayD<f64>,
+    /// Standard error of that mean; NaN with fewer than two examples.
+    pub standard_error: ArrayD<f64>,
+}
+
+/// Mean and standard error over examples of `per_token_loss`, `(..., batch, pos)`. A loss that is NaN or infinite
+/// makes both NaN at its position, and nowhere else.
+pub fn position_losses(per_token_loss: &TensorView<'_>, cancel: &Cancel) -> Result<PositionLosses> {
+    with_view!(per_token_loss, |losses| {
+        let layout = Layout::new(losses.view())?;
+        let summaries = summaries(&layout, cancel)?;
+        let shape = layout.shape_with(layout.context);
+        let collect = |of: fn(&Summary, usize) -> f64| {
+            let values = summaries.iter().flat_map(|one| (0..layout.context).map(move |i| of(one, i))).collect();
+            // The length is the shape's product by construction; an error here would name the axes.
+            ArrayD::from_shape_vec(shape.clone(), values).map_err(|_| Error::WrongRank {
+                argument: "per_token_loss",
+                expected: "(..., batch, pos)",
+                got: shape.len() + 1,
+            })
+        };
+        Ok(PositionLosses { mean: collect(Summary::mean)?, standard_error: collect(Summary::standard_error)? })
+    })
+}
+
+/// Sums over examples at every position.
+pub(super) struct Summary {
+    n: usize,
+    /// The first example's losses, from which the others are measured.
+    pivot: Vec<f64>,
+    sum: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Summary {
+    fn new(pivot: Vec<f64>) -> Self {
+        let zeros = vec![0.0; pivot.len()];
+        Self { n: 0, pivot, sum: zeros.clone(), squares: zeros }
+    }
+
+    pub(super) fn mean(&self, position: usize) -> f64 {
+        self.pivot[position] + self.sum[position] / self.n as f64
+    }
+
+    pub(super) fn standard_error(&self, position: usize) -> f64 {
+        let n = self.n as f64;
+        if self.n < 2 { f64::NAN } else { (self.squares[position] / (n * (n - 1.0))).sqrt() }
+    }
+
+    /// The examples of `other` after those of `self`; both are measured from the same pivot.
+    fn join(mut self, other: &Self) -> Self {
+        let weights = Weights::new(self.n, other.n);
+        for position in 0..self.sum.len() {
+            let (sum, squares) = (other.sum[position], other.squares[position]);
+            weights.join(&mut self.sum[position], &mut self.squares[position], sum, squares);
+        }
+        self.n += other.n;
+        self
+    }
+
+    /// The next examples, [`ROWS`] at most, all as long as the context.
+    #[inline(always)]
+    fn add<T: Element>(&mut self, rows: &[&[T]]) {
+        let whole = self.sum.len() / LANES * LANES;
+        for start in (0..whole).step_by(LANES) {
+            self.add_lanes::<T, LANES>(rows, start);
+        }
+        for start in whole..self.sum.len() {
+            self.add_lanes::<T, 1>(rows, start);
+        }
+        self.n += rows.len();
+    }
+
+    #[inline(always)]
+    fn add_lanes<T: Element, const N: usize>(&mut self, rows: &[&[T]], start: usize) {
+        let pivot: [f64; N] = std::array::from_fn(|lane| self.pivot[start + lane]);
+        let mut sum = [0.0; N];
+        for row in rows {
+            for (lane, loss) in row[start..start + N].iter().enumerate() {
+                sum[lane] += loss.to_f64() - pivot[lane];
+            }
+        }
+        let centre = sum.map(|sum| sum / rows.len() as f64);
+        let mut squares = [0.0; N];
+        for row in rows {
+            for (lane, loss) in row[start..start + N].iter().enumerate() {
+                let distance = loss.to_f64() - pivot[lane] - centre[lane];
+                squares[lane] += distance * distance;
+            }
+        }
+        let weights = Weights::new(self.n, rows.len());
+        let (sums, all_squares) = (&mut self.sum[start..start + N], &mut self.squares[start..start + N]);
+        for lane in 0..N {
+            weights.join(&mut sums[lane], &mut all_squares[lane], sum[lane], squares[lane]);
+        }
+    }
+}
+
+/// Joins sums over `n` examples with sums over `m` more.
+struct Weights {
+    per_first: f64,
+    per_second: f64,
+    between: f64,
+}
+
+impl Weights {
+    #[inline(always)]
+    fn new(n: usize, m: usize) -> Self {
+        let (n, m) = (n as f64, m as f64);
+        let inverse = |count: f64| if count > 0.0 { 1.0 / count } else { 0.0 };
+        Self { per_first: inverse(n), per_second: inverse(m), between: n * m * inverse(n + m) }
+    }
+
+    #[inline(always)]
+    fn join(&self, sum: &mut f64, squares: &mut f64, more_sum: f64, more_squares: f64) {
+        let distance = more_sum * self.per_second - *sum * self.per_first;
+        *squares += more_squares + distance * distance * self.between;
+        *sum += more_sum;
+    }
+}
+
+/// One [`Summary`] for each index of the leading axes.
+pub(super) fn summaries<T: Element>(layout: &Layout<'_, T>, cancel: &Cancel) -> Result<Vec<Summary>> {
+    layout.losses.par_iter().map(|losses| summary(losses, cancel)).collect()
+}
+
+fn summary<T: Element>(losses: &ArrayView2<'_, T>, cancel: &Cancel) -> Result<Summary> {
+    let pivot: Vec<f64> = match losses.outer_iter().next() {
+        Some(first) => first.iter().map(|loss| loss.to_f64()).collect(),
+        None => vec![f64::NAN; losses.ncols()],
+    };
+    let tasks: Vec<_> = losses.axis_chunks_iter(Axis(0), TASK).collect();
+    let parts = tasks
+        .into_par_iter()
+        .map(|examples| {
+            let mut part = Summary::new(pivot.clone());
+            for block in examples.axis_chunks_iter(Axis(0), ROWS) {
+                cancel.check()?;
+                let copies = contiguous_copies(&block);
+                let rows: Vec<&[T]> = match &copies {
+                    Some(copies) => copies.iter().map(Vec::as_slice).collect(),
+                    None => block.outer_iter().filter_map(|row| row.to_slice()).collect(),
+                };
+                vectorize(
+                    #[inline(always)]
+                    || part.add(&rows),
+                );
+            }
+            Ok(part)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(parts.iter().fold(Summary::new(pivot), Summary::join))
+}
+
+/// The rows side by side in memory, if they are not so already.
+fn contiguous_copies<T: Element>(block: &ArrayView2<'_, T>) -> Option<Vec<Vec<T>>> {
+    let contiguous = block.outer_iter().all(|row| row.to_slice().is_some());
+    (!contiguous).then(|| block.outer_iter().map(|row| row.iter().copied().collect()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, ArrayView, IxDyn};
+
+    fn of(losses: &Array2<f32>) -> PositionLosses {
+        position_losses(&TensorView::F32(losses.view().into_dyn()), &Cancel::new()).unwrap()
+    }
+
+    #[test]
+    fn three_examples_by_hand() {
+        // Position 0: 1, 2, 6: mean 3, variance (4 + 1 + 9) / 2 = 7, standard error sqrt(7/3). Position 1: constant.
+        let found = of(&ndarray::arr2(&[[1.0, 0.1], [2.0, 0.1], [6.0, 0.1]]));
+        assert_eq!(found.mean[[0]], 3.0);
+        assert!((found.standard_error[[0]] - (7.0_f64 / 3.0).sqrt()).abs() < 1e-15);
+        assert_eq!(found.mean[[1]], f64::from(0.1_f32));
+        assert_eq!(found.standard_error[[1]], 0.0);
+    }
+
+    #[test]
+    fn joining_blocks_is_the_same_as_two_passes() {
+        let (batch, context) = (2 * TASK + 3 * ROWS + 5, LANES + 3);
+        let losses =
+            Array2::from_shape_fn((batch, context), |(e, i)| 1e3 + ((e * 7919 + i * 104_729) % 1009) as f32 / 1009.0);
+        let found = of(&losses);
+        for position in 0..context {
+            let column: Vec<f64> = losses.column(position).iter().map(|&loss| f64::from(loss)).collect();
+            let n = batch as f64;
+            let mean = column.iter().sum::<f64>() / n;
+            let squares = column.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>();
+            let standard_error = (squares / (n - 1.0) / n).sqrt();
+            assert!((found.mean[[position]] - mean).abs() < 1e-12 * mean);
+            assert!((found.standard_error[[position]] / standard_error - 1.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_nan_stays_at_its_position() {
+        let mut losses = Array2::<f32>::ones((40, 20));
+        losses[[33, 7]] = f32::NAN;
+        let found = of(&losses);
+        let bad: Vec<usize> = (0..20).filter(|&i| found.mean[[i]].is_nan()).collect();
+        assert_eq!(bad, [7]);
+        assert!(found.standard_error[[7]].is_nan());
+    }
+
+    #[test]
+    fn a_vector_is_refused_by_name() {
+        let view = TensorView::F64(ArrayView::from_shape(IxDyn(&[2]), &[1.0, 2.0]).unwrap());
+        let error = position_losses(&view, &Cancel::new()).unwrap_err();
+        assert_eq!(error.to_string(), "per_token_loss must have axes (..., batch, pos), got 1 axis");
+    }
+}

@@ -1,0 +1,27 @@
+//! The same loop compiled for wider registers, chosen at run time.
+//!
+//! A wheel is built for baseline x86-64, whose registers hold two doubles; most machines have registers of four.
+//! The loop stays ordinary safe Rust. Rust never fuses or reorders floating-point operations on its own, so the
+//! bits are the same whichever copy runs.
+
+/// Runs `work`, compiled for AVX2 where the machine has it.
+///
+/// `work` and the functions it calls in its inner loop must be `#[inline(always)]`: what is not inlined keeps the
+/// baseline's instructions.
+#[inline]
+pub(crate) fn vectorize<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: `with_avx2` needs nothing but the instruction set that was detected one line above.
+            return unsafe { with_avx2(work) };
+        }
+    }
+    work()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
