@@ -85,27 +85,12 @@ impl PyStoredTensor {
             other => other.name().into_pyobject(py)?.into_any(),
         };
         let element = numpy.getattr("dtype")?.call1((element,))?;
-        let buffer = [("buffer", slf.as_any())].into_py_dict(py)?;
+        let bytes = Bound::new(py, StoredBytes(slf.get().0.clone()))?;
+        let buffer = [("buffer", bytes)].into_py_dict(py)?;
         let array = numpy.getattr("ndarray")?.call((slf.get().shape(py)?, element), Some(&buffer))?;
         // numpy's own rules decide whether the caller gets this view, a copy or an error.
         let options = [("dtype", dtype.into_pyobject(py)?.into_any()), ("copy", copy.into_pyobject(py)?.into_any())];
         numpy.getattr("array")?.call((array,), Some(&options.into_py_dict(py)?))
-    }
-
-    /// The raw bytes, read-only.
-    // SAFETY: CPython hands in a pointer to a `Py_buffer` to fill, or null.
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        if view.is_null() {
-            return Err(PyBufferError::new_err("no buffer to fill"));
-        }
-        let bytes = slf.get().0.bytes();
-        let length = ffi::Py_ssize_t::try_from(bytes.len()).map_err(|_| PyBufferError::new_err("too long"))?;
-        // SAFETY: `view` is not null; the bytes belong to a frozen object which the view keeps alive, stay where they are as long as it lives, and are
-        // offered read-only.
-        let status = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast::<c_void>(), length, 1, flags)
-        };
-        if status == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }
 
@@ -127,5 +112,28 @@ impl PyStoredTensor {
             Some(dtype) => array.call_method1("astype", (dtype,)),
             None => Ok(array.to_dyn().clone().into_any()),
         }
+    }
+}
+
+/// The bytes of a stored tensor through the buffer protocol. A class of its own: numpy would take the bytes of a `StoredTensor` that
+/// offered them instead of calling its `__array__`.
+#[pyclass(module = "phaseflow._core", frozen)]
+struct StoredBytes(StoredTensor);
+
+#[pymethods]
+impl StoredBytes {
+    // SAFETY: CPython hands in a pointer to a `Py_buffer` to fill, or null.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no buffer to fill"));
+        }
+        let bytes = slf.get().0.bytes();
+        let length = ffi::Py_ssize_t::try_from(bytes.len()).map_err(|_| PyBufferError::new_err("too long"))?;
+        // SAFETY: `view` is not null; the bytes belong to a frozen object which the view keeps alive, stay where they are as long as it lives, and are
+        // offered read-only.
+        let status = unsafe {
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), bytes.as_ptr().cast_mut().cast::<c_void>(), length, 1, flags)
+        };
+        if status == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }

@@ -1,0 +1,114 @@
+"""Results kept beside the run they were computed from, step by step, so that a second analysis only does what is new.
+
+One table for each measure and set of parameters: ``derived/<measure>-<hash>.parquet``, where the hash covers the
+measure, its parameters and phaseflow's version. Each row carries its step and a hash of that step's inputs; a row
+whose inputs have changed is computed anew. A damaged table is computed anew. Where the run cannot be written to,
+everything is computed and nothing is kept. Of several processes that write at once the last one wins, with a whole
+table.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from phaseflow._core import __version__, checksum
+from phaseflow.archive.files import DERIVED, check_plain_name, read_table, write_table
+from phaseflow.archive.run import Run
+from phaseflow.exceptions import CorruptArchiveError
+from phaseflow.schema import STEP
+
+_INPUTS = "inputs"
+
+
+class Derived:
+    """The kept results of one measure with one set of parameters.
+
+    Parameters
+    ----------
+    run : Run
+        Where the inputs are, and where the results are kept.
+    measure : str
+        Letters, digits, ``_``, ``-``, ``.``.
+    parameters : mapping
+        Everything besides the tensors that the result depends on; JSON can hold it.
+
+    Examples
+    --------
+    ::
+
+        kept = Derived(run, "head_scores", {"probe": "repeated", "bos": 0})
+        table = kept.update(run.steps, ["attention/repeated/L00"], lambda step: score(run.tensor(step, ...)))
+    """
+
+    def __init__(self, run: Run, measure: str, parameters: Mapping[str, Any]) -> None:
+        self.run = run
+        key = json.dumps([measure, parameters, __version__], sort_keys=True)
+        name = f"{check_plain_name('measure', measure)}-{checksum(key.encode())}.parquet"
+        self.path: Path = run.path / DERIVED / name
+
+    def update(
+        self, steps: Iterable[int], names: Iterable[str], compute: Callable[[int], pl.DataFrame]
+    ) -> pl.DataFrame:
+        """The results of all ``steps``; ``compute`` is called for those that are not kept or whose inputs changed.
+
+        Parameters
+        ----------
+        steps : iterable of int
+        names : iterable of str
+            The tensors that ``compute`` reads; a step may lack some of them.
+        compute : callable
+            Takes a step, returns a frame of the same columns every time, at least one row, with the step in ``step``.
+
+        Returns
+        -------
+        DataFrame
+            The frames of all steps, in the order of steps.
+
+        Notes
+        -----
+        When ``compute`` fails or is interrupted, what was computed before is kept.
+        """
+        wanted = {step: self._inputs(step, tuple(names)) for step in sorted(set(steps))}
+        kept = self._read()
+        valid = {} if kept is None else dict(kept.select(STEP, _INPUTS).unique().iter_rows())
+        pending = [step for step, inputs in wanted.items() if valid.get(step) != inputs]
+        fresh: list[pl.DataFrame] = []
+        try:
+            # Not a comprehension: what came before a failure is kept.
+            for step in pending:
+                fresh.append(compute(step).with_columns(pl.lit(wanted[step]).alias(_INPUTS)))  # noqa: PERF401
+        finally:
+            table = self._merge(kept, fresh)
+            if fresh and table is not None:
+                self._write(table)
+        if table is None:
+            return pl.DataFrame(schema={STEP: pl.Int64})
+        return table.filter(pl.col(STEP).is_in(list(wanted))).drop(_INPUTS)
+
+    def _inputs(self, step: int, names: tuple[str, ...]) -> str:
+        checksums = self.run.checksums(step)
+        return checksum(json.dumps([[name, checksums.get(name)] for name in sorted(names)]).encode())
+
+    def _read(self) -> pl.DataFrame | None:
+        try:
+            table = read_table(self.path)
+        except (CorruptArchiveError, OSError):
+            return None
+        return table if {STEP, _INPUTS} <= set(table.columns) else None
+
+    def _merge(self, kept: pl.DataFrame | None, fresh: list[pl.DataFrame]) -> pl.DataFrame | None:
+        done = {step for frame in fresh for step in frame[STEP].unique()}
+        tables = [] if kept is None else [kept.filter(~pl.col(STEP).is_in(list(done)))]
+        tables += fresh
+        return pl.concat(tables).sort(STEP, maintain_order=True) if tables else None
+
+    def _write(self, table: pl.DataFrame) -> None:
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            write_table(self.path, table)
+        except OSError:
+            # A run that cannot be written to is analysed all the same.
+            pass

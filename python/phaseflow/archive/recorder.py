@@ -1,0 +1,248 @@
+"""The writer of a run: what a training loop logs, on disk step by step.
+
+Order of writes for a step: the line of scalars (`live`), synced; then the shard, synced and renamed, which completes
+the step. Whenever the process dies, every step that ``log`` returned from is there, and no reader ever sees a part of
+one. Only lines of steps without tensors are synced by the second rather than at once: when the *machine* dies, those
+of the last second may be lost.
+"""
+
+import operator
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from phaseflow._core import write_shard
+from phaseflow.archive.content import Tensor, step_tensors
+from phaseflow.archive.files import (
+    MANIFEST,
+    PROBES,
+    SCALARS,
+    TENSORS,
+    check_plain_name,
+    is_temporary,
+    only_writer,
+    shard_name,
+)
+from phaseflow.archive.host import raw_bytes
+from phaseflow.archive.index import read_index, shard_notes
+from phaseflow.archive.live import Line, LiveFile, live_path, read_live
+from phaseflow.archive.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
+from phaseflow.archive.probe import Probe, write_probe
+from phaseflow.archive.scalars import fresh_lines, last_part_step, write_part
+from phaseflow.exceptions import CorruptArchiveError, MissingDataError, ParameterError
+
+
+class Recorder:
+    """Write a run from any training loop; reopening a run appends to it.
+
+    Parameters
+    ----------
+    run_dir : path
+        Directory of the run; made if need be.
+    config : mapping, optional
+        Model, optimiser, schedule, data: whatever JSON can hold. A run that exists must have the same; None takes it
+        as it is.
+    probes : mapping of str to Probe, optional
+        The fixed tokens that attention patterns and per-token losses belong to. A run that exists must have the same
+        ones; None takes them as they are.
+    rank : int
+        Of this process, when several write one run; each has files of its own, and rank 0 makes the run.
+
+    Raises
+    ------
+    ParameterError
+        When the run exists with another config or other probes, or another Recorder is writing it.
+    MissingDataError
+        When ``rank`` is not 0 and rank 0 has not made the run yet.
+    CorruptArchiveError
+        When the directory holds tensors but no manifest, or a manifest that cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from phaseflow.archive import Probe, Recorder, Run
+    >>> folder = tempfile.mkdtemp()
+    >>> with Recorder(f"{folder}/a", config={"seed": 0}, probes={"text": Probe([[1, 2, 3]])}) as recorder:
+    ...     recorder.log(10, tokens_seen=640, scalars={"loss": 3.5}, per_token_loss={"text": np.ones((1, 3))})
+    >>> Run(f"{folder}/a").tensor(10, "loss/text")
+    StoredTensor(name="loss/text", dtype="float64", shape=[1, 3])
+    """
+
+    def __init__(
+        self,
+        run_dir: str | os.PathLike[str],
+        *,
+        config: Mapping[str, Any] | None = None,
+        probes: Mapping[str, Probe] | None = None,
+        rank: int = 0,
+    ) -> None:
+        self.path = Path(run_dir)
+        self.rank = _whole("rank", rank)
+        self._last_step: int | None = None
+        with ExitStack() as opened:
+            for folder in (PROBES, SCALARS, TENSORS):
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+            opened.enter_context(
+                only_writer(self.path / SCALARS / f"r{self.rank}.lock", f"{self.path} as rank {self.rank}")
+            )
+            self._manifest = self._reopen_or_create(config, probes)
+            self._live: LiveFile | None = self._take_up()
+            self._closing = opened.pop_all()
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step of this rank that is fully on disk; None before the first."""
+        return self._last_step
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """The probes of the run, by name."""
+        return dict(self._manifest.probes)
+
+    def log(
+        self,
+        step: int,
+        *,
+        tokens_seen: int | None = None,
+        scalars: Mapping[str, float] | None = None,
+        attention: Mapping[str, Sequence[Any]] | None = None,
+        per_token_loss: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a step; when this returns, it is on disk.
+
+        Arrays are numpy's or torch tensors on any device, of float16, bfloat16, float32 or float64, stored as they
+        are. They are not looked into: NaN is kept.
+
+        Parameters
+        ----------
+        step : int
+            Of the optimiser, greater than ``last_step``.
+        tokens_seen : int, optional
+            Tokens the model was trained on so far.
+        scalars : mapping of str to float, optional
+            NaN and infinities are kept.
+        attention : mapping of probe to a sequence, one pattern a layer, (batch, head, query_pos, key_pos)
+            Stored as ``attention/<probe>/L00``, ...
+        per_token_loss : mapping of probe to array, (batch, pos)
+            In nats; ``pos`` may be one less than the probe has tokens. Stored as ``loss/<probe>``.
+        weights : mapping of str to array
+            Stored as ``weights/<name>``.
+
+        Raises
+        ------
+        ParameterError, ShapeError, DtypeError, UnknownNameError
+            Nothing of the step is written.
+        OSError
+            The disk refused; nothing of the step is written.
+        """
+        if self._live is None:
+            raise ParameterError(
+                f"{self.path}: the Recorder is closed; make a new one, it goes on where this one stopped"
+            )
+        step = _whole("step", step)
+        if self._last_step is not None and step <= self._last_step:
+            raise ParameterError(f"step is {step}, expected more than {self._last_step}, the last step on disk")
+        tokens = None if tokens_seen is None else _whole("tokens_seen", tokens_seen)
+        values = {_scalar_name(name): float(value) for name, value in (scalars or {}).items()}
+        tensors = step_tensors(self._manifest.probes, attention, per_token_loss, weights)
+        if not values and not tensors:
+            raise ParameterError(f"step {step} has neither scalars nor tensors; log something, or do not log it")
+        self._live.append(Line(step, tokens, time.time(), bool(tensors), values))
+        if tensors:
+            self._write_shard(step, tensors)
+        self._last_step = step
+        self._live.roll()
+
+    def close(self) -> None:
+        """Roll the scalars into a part and write the index. Closing twice does nothing."""
+        live, self._live = self._live, None
+        if live is None:
+            return
+        with self._closing:
+            live.close()
+            self._write_index()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _reopen_or_create(self, config: Mapping[str, Any] | None, probes: Mapping[str, Probe] | None) -> Manifest:
+        if (self.path / MANIFEST).exists():
+            manifest = read_manifest(self.path)
+            check_same(self.path, manifest, config, probes)
+            return manifest
+        if self.rank != 0:
+            raise MissingDataError(
+                f"{self.path} is not a run yet; open it with rank 0 first, then with rank {self.rank}"
+            )
+        shards = [path.name for path in (self.path / TENSORS).iterdir() if not is_temporary(path.name)]
+        if shards:
+            raise CorruptArchiveError(
+                f"{self.path}: {MANIFEST}: expected a manifest beside {len(shards)} files of tensors, found none; "
+                "restore it from a copy, or record into another directory"
+            )
+        manifest = new_manifest(config, probes or {})
+        for name, probe in manifest.probes.items():
+            write_probe(self.path / PROBES / f"{check_plain_name('probes', name)}.safetensors", probe)
+        write_manifest(self.path, manifest)
+        return manifest
+
+    def _take_up(self) -> LiveFile:
+        """Bring what a dead Recorder left into order: its files half written, its lines not yet in a part."""
+        for folder, ending in ((TENSORS, f"-r{self.rank}.safetensors."), (SCALARS, f"-r{self.rank}.parquet")):
+            for path in (self.path / folder).iterdir():
+                if is_temporary(path.name) and ending in path.name:
+                    path.unlink(missing_ok=True)
+        shard_steps = self._write_index().get(self.rank, set())
+        live = live_path(self.path, self.rank)
+        last_part = last_part_step(self.path, self.rank)
+        lines = fresh_lines(read_live(live, shard_steps, []), last_part)
+        if lines:
+            write_part(self.path, self.rank, lines)
+        known = [*shard_steps, *(line.step for line in lines), *([] if last_part is None else [last_part])]
+        self._last_step = max(known, default=None)
+        return LiveFile(live, lambda lines: write_part(self.path, self.rank, lines))
+
+    def _write_index(self) -> dict[int, set[int]]:
+        index = read_index(self.path, self._manifest.run_id)
+        if self.rank == 0 and not index.stored:
+            index.write(self.path)
+        return index.shard_steps()
+
+    def _write_shard(self, step: int, tensors: list[Tensor]) -> None:
+        path = self.path / TENSORS / shard_name(step, self.rank)
+        parts = [(name, dtype, array.shape, raw_bytes(array)) for name, dtype, array in tensors]
+        try:
+            write_shard(path, parts, shard_notes(self._manifest.run_id, step, self.rank))
+        except BaseException:
+            # Ctrl-C is noticed after the write: then the step is complete, and stays.
+            if path.exists():
+                self._last_step = step
+            elif self._live is not None:
+                self._live.retract()
+            raise
+
+
+def _whole(argument: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ParameterError(f"{argument} is {value!r}, expected a whole number from 0") from None
+    if not 0 <= number < 2**63:
+        raise ParameterError(f"{argument} is {number}, expected a whole number from 0 to 2^63 - 1")
+    return number
+
+
+def _scalar_name(name: Any) -> str:
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise ParameterError(f"scalars has the name {name!r}, expected printable text")
+    return name
