@@ -11,8 +11,9 @@
 //! squares += squares_block + (mean_block - mean)² · n n_block / (n + n_block)          (Chan, Golub, LeVeque 1979)
 //! ```
 //!
-//! Everything is taken from the first example's loss, in double precision: identical examples have a standard error of
-//! exactly 0, and a large common offset costs no digits.
+//! Losses are measured from the first example's, so that identical examples have a standard error of exactly 0 and a
+//! large common offset costs no digits. What adding two block sums rounds off is kept beside the sum (Knuth's two-sum),
+//! so that the mean is right to the last place however many examples there are.
 
 use ndarray::{ArrayD, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -64,17 +65,23 @@ pub(super) struct Summary {
     /// The first example's losses, from which the others are measured.
     pivot: Vec<f64>,
     sum: Vec<f64>,
+    /// What rounding took from `sum`.
+    lost: Vec<f64>,
     squares: Vec<f64>,
 }
 
 impl Summary {
     fn new(pivot: Vec<f64>) -> Self {
         let zeros = vec![0.0; pivot.len()];
-        Self { n: 0, pivot, sum: zeros.clone(), squares: zeros }
+        Self { n: 0, pivot, sum: zeros.clone(), lost: zeros.clone(), squares: zeros }
     }
 
     pub(super) fn mean(&self, position: usize) -> f64 {
-        self.pivot[position] + self.sum[position] / self.n as f64
+        let (n, sum) = (self.n as f64, self.sum[position]);
+        let shift = sum / n;
+        let rest = ((-n).mul_add(shift, sum) + self.lost[position]) / n;
+        let (mean, lost) = two_sum(self.pivot[position], shift);
+        mean + (lost + rest)
     }
 
     pub(super) fn standard_error(&self, position: usize) -> f64 {
@@ -86,8 +93,11 @@ impl Summary {
     fn join(mut self, other: &Self) -> Self {
         let weights = Weights::new(self.n, other.n);
         for position in 0..self.sum.len() {
-            let (sum, squares) = (other.sum[position], other.squares[position]);
-            weights.join(&mut self.sum[position], &mut self.squares[position], sum, squares);
+            self.squares[position] +=
+                other.squares[position] + weights.between(self.sum[position], other.sum[position]);
+            let (sum, lost) = two_sum(self.sum[position], other.sum[position]);
+            self.sum[position] = sum;
+            self.lost[position] += lost + other.lost[position];
         }
         self.n += other.n;
         self
@@ -124,18 +134,22 @@ impl Summary {
             }
         }
         let weights = Weights::new(self.n, rows.len());
-        let (sums, all_squares) = (&mut self.sum[start..start + N], &mut self.squares[start..start + N]);
+        let so_far = &mut self.sum[start..start + N];
+        let (all_lost, all_squares) = (&mut self.lost[start..start + N], &mut self.squares[start..start + N]);
         for lane in 0..N {
-            weights.join(&mut sums[lane], &mut all_squares[lane], sum[lane], squares[lane]);
+            all_squares[lane] += squares[lane] + weights.between(so_far[lane], sum[lane]);
+            let (sum, lost) = two_sum(so_far[lane], sum[lane]);
+            so_far[lane] = sum;
+            all_lost[lane] += lost;
         }
     }
 }
 
-/// Joins sums over `n` examples with sums over `m` more.
+/// The squares between the means of two parts, of `n` and `m` examples.
 struct Weights {
     per_first: f64,
     per_second: f64,
-    between: f64,
+    both: f64,
 }
 
 impl Weights {
@@ -143,15 +157,23 @@ impl Weights {
     fn new(n: usize, m: usize) -> Self {
         let (n, m) = (n as f64, m as f64);
         let inverse = |count: f64| if count > 0.0 { 1.0 / count } else { 0.0 };
-        Self { per_first: inverse(n), per_second: inverse(m), between: n * m * inverse(n + m) }
+        Self { per_first: inverse(n), per_second: inverse(m), both: n * m * inverse(n + m) }
     }
 
+    /// From the sums of the two parts.
     #[inline(always)]
-    fn join(&self, sum: &mut f64, squares: &mut f64, more_sum: f64, more_squares: f64) {
-        let distance = more_sum * self.per_second - *sum * self.per_first;
-        *squares += more_squares + distance * distance * self.between;
-        *sum += more_sum;
+    fn between(&self, first: f64, second: f64) -> f64 {
+        let distance = second * self.per_second - first * self.per_first;
+        distance * distance * self.both
     }
+}
+
+/// `a + b` rounded, and what the rounding took; NaN beside an infinite sum.
+#[inline(always)]
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let b_part = sum - a;
+    (sum, (a - (sum - b_part)) + (b - b_part))
 }
 
 /// One [`Summary`] for each index of the leading axes.

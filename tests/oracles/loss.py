@@ -1,0 +1,97 @@
+"""Loss measures straight from their definitions: one column, one resample, one line at a time, in float64."""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def leading(per_token_loss):
+    """((index of the leading axes), (batch, pos) matrix), in row-major order."""
+    losses = np.asarray(per_token_loss).astype(float)
+    for index in itertools.product(*map(range, losses.shape[:-2])):
+        yield index, losses[index]
+
+
+def mean_and_error(values):
+    """Mean and standard error of a list; NaN where undefined, or where a value is not finite."""
+    n = len(values)
+    if n == 0 or not all(map(math.isfinite, values)):
+        return math.nan, math.nan
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, math.nan
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def position_losses(per_token_loss):
+    shape = np.shape(per_token_loss)
+    mean, error = np.empty((2, *shape[:-2], shape[-1]))
+    for index, losses in leading(per_token_loss):
+        for position in range(shape[-1]):
+            mean[*index, position], error[*index, position] = mean_and_error(losses[:, position].tolist())
+    return mean, error
+
+
+def in_context_learning_score(per_token_loss, early, late):
+    scores = np.empty(np.shape(per_token_loss)[:-2])
+    for index, losses in leading(per_token_loss):
+        scores[index] = mean_and_error((losses[:, late - 1] - losses[:, early - 1]).tolist())[0]
+    return scores
+
+
+def splitmix64(state):
+    """Endless SplitMix64 outputs after ``state``."""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        yield finalizer(state)
+
+
+def finalizer(z):
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
+def resample(n, seed, number):
+    """Which examples resample ``number`` of ``seed`` draws."""
+    start = next(splitmix64(seed))
+    stream = splitmix64(finalizer((start + number * 0x9E3779B97F4A7C15) % 2**64))
+    return [next(stream) * n >> 64 for _ in range(n)]
+
+
+def in_context_learning_interval(per_token_loss, early, late, level, resamples, seed):
+    ends = np.empty((*np.shape(per_token_loss)[:-2], 2))
+    for index, losses in leading(per_token_loss):
+        difference = losses[:, late - 1] - losses[:, early - 1]
+        n = len(difference)
+        if n < 2 or not np.isfinite(difference).all():
+            ends[index] = math.nan
+            continue
+        scores = [math.fsum(difference[resample(n, seed, number)]) / n for number in range(resamples)]
+        ends[index] = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    return ends
+
+
+def loss_log_derivative(per_token_loss, bandwidth):
+    mean, error = position_losses(per_token_loss)
+    slopes = np.empty_like(mean)
+    for index in itertools.product(*map(range, mean.shape[:-1])):
+        for position in range(mean.shape[-1]):
+            slopes[*index, position] = slope_at(position, mean[index], error[index], bandwidth)
+    return slopes
+
+
+def slope_at(position, mean, error, bandwidth):
+    x = np.log(np.arange(1, len(mean) + 1))
+    near = [j for j in range(len(x)) if abs(x[j] - x[position]) <= bandwidth / 2]
+    if len(near) < min(3, len(x)):
+        first = min(max(position - 1, 0), max(len(x) - 3, 0))
+        near = list(range(first, min(first + 3, len(x))))
+    y, se = mean[near], error[near]
+    if len(near) < 2 or not np.isfinite(y).all():
+        return math.nan
+    weight = 1 / se**2 if np.isfinite(se).all() and (se > 0).all() else np.ones(len(near))
+    design = np.stack([np.ones(len(near)), x[near] - x[position]], axis=1)
+    root = np.sqrt(weight / weight.max())
+    return np.linalg.lstsq(design * root[:, None], (y - y[0]) * root, rcond=None)[0][1]
