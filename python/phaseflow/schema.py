@@ -49,3 +49,16 @@ def lower(column: str) -> str:
 def upper(column: str) -> str:
     """Name of the upper end of ``column``'s confidence interval."""
     return f"{column}_upper"
+
+
+# The verdict on a run: one row, from its phase changes.
+PHASE_CHANGE = "phase_change"  # true where the in-context learning score breaks while heads form
+HEADS = "heads"  # the induction heads, as "L1H2", strongest first
+OVERLAP = "overlap"  # share of the joint span, in log step, that two intervals have in common
+OVERLAP_CHANCE = "overlap_chance"  # how often intervals of these widths would meet by chance
+BEFORE = "before"  # value of the measure at the window's start
+AFTER = "after"  # value at its end
+EVENTS = "events"  # scheduled events of the run inside the window
+EARLY = "early"
+LATE = "late"
+REASON = "reason"

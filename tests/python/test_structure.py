@@ -21,6 +21,7 @@ LAYERS = [
     {"training"},
     {"labs"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 # torch-side code sits beside the reading side: it writes archives and knows nothing of their analysis.

@@ -49,8 +49,13 @@ class Derived:
         name = f"{check_plain_name('measure', measure)}-{checksum(key.encode())}.parquet"
         self.path: Path = run.path / DERIVED / name
 
+    def pending(self, steps: Iterable[int], names: Iterable[str]) -> list[int]:
+        """The steps among ``steps`` that `update` would compute, ascending."""
+        wanted = self._wanted(steps, names)
+        return self._pending(wanted, self._read())
+
     def update(
-        self, steps: Iterable[int], names: Iterable[str], compute: Callable[[int], pl.DataFrame]
+        self, steps: Iterable[int], names: Iterable[str], compute: Callable[[int], pl.DataFrame | None]
     ) -> pl.DataFrame:
         """The results of all ``steps``; ``compute`` is called for those that are not kept or whose inputs changed.
 
@@ -60,7 +65,8 @@ class Derived:
         names : iterable of str
             The tensors that ``compute`` reads; a step may lack some of them.
         compute : callable
-            Takes a step, returns a frame of the same columns every time, at least one row, with the step in ``step``.
+            Takes a step, returns a frame of the same columns every time, at least one row, with the step in ``step``;
+            or None where a step has no result, which is then tried again the next time.
 
         Returns
         -------
@@ -71,15 +77,13 @@ class Derived:
         -----
         When ``compute`` fails or is interrupted, what was computed before is kept.
         """
-        wanted = {step: self._inputs(step, tuple(names)) for step in sorted(set(steps))}
+        wanted = self._wanted(steps, names)
         kept = self._read()
-        valid = {} if kept is None else dict(kept.select(STEP, _INPUTS).unique().iter_rows())
-        pending = [step for step, inputs in wanted.items() if valid.get(step) != inputs]
         fresh: list[pl.DataFrame] = []
         try:
-            # Not a comprehension: what came before a failure is kept.
-            for step in pending:
-                fresh.append(compute(step).with_columns(pl.lit(wanted[step]).alias(_INPUTS)))  # noqa: PERF401
+            for step in self._pending(wanted, kept):
+                if (frame := compute(step)) is not None:
+                    fresh.append(frame.with_columns(pl.lit(wanted[step]).alias(_INPUTS)))
         finally:
             table = self._merge(kept, fresh)
             if fresh and table is not None:
@@ -87,6 +91,15 @@ class Derived:
         if table is None:
             return pl.DataFrame(schema={STEP: pl.Int64})
         return table.filter(pl.col(STEP).is_in(list(wanted))).drop(_INPUTS)
+
+    def _wanted(self, steps: Iterable[int], names: Iterable[str]) -> dict[int, str]:
+        names = tuple(names)
+        return {step: self._inputs(step, names) for step in sorted(set(steps))}
+
+    @staticmethod
+    def _pending(wanted: Mapping[int, str], kept: pl.DataFrame | None) -> list[int]:
+        valid = {} if kept is None else dict(kept.select(STEP, _INPUTS).unique().iter_rows())
+        return [step for step, inputs in wanted.items() if valid.get(step) != inputs]
 
     def _inputs(self, step: int, names: tuple[str, ...]) -> str:
         checksums = self.run.checksums(step)

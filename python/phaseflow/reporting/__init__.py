@@ -1,1 +1,5 @@
-"""One offline HTML page."""
+"""One offline HTML page about the phase changes of an archive."""
+
+from phaseflow.reporting.report import report
+
+__all__ = ["report"]

@@ -1,0 +1,180 @@
+"""An archive: one run or many on disk, and every table phaseflow reads off them.
+
+Nothing is read when it is opened. A table is computed when it is first asked for, kept in memory, and kept under the
+run's ``derived/`` folder, so that a second analysis, in another process too, computes only the steps that are new.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from phaseflow import schema
+from phaseflow.analysis import phase_changes, tables
+from phaseflow.analysis.measures import HeadScores, InContextLearning, LossDerivative, Measure, PositionLosses
+from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
+from phaseflow.analysis.verdict import INDUCTION_THRESHOLD, verdicts
+from phaseflow.archive import Run, find_runs
+
+TABLES = [
+    "scalars",
+    "head_scores",
+    "position_losses",
+    "loss_curve",
+    "in_context_learning",
+    "loss_derivative",
+    "phase_changes",
+    "verdicts",
+]
+
+
+def open(path: str | Path, *, progress: OnProgress | None = None) -> "Archive":
+    """Opens a run, or every run below a directory, without reading any tensor.
+
+    Parameters
+    ----------
+    path : path
+        A run's directory (it holds ``phaseflow.json``) or a directory with runs anywhere below it.
+    progress : callable, optional
+        Called as ``progress(what, done, total)`` while tables are computed.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such directory.
+    phaseflow.exceptions.MissingDataError
+        When it holds no run.
+
+    Examples
+    --------
+    >>> import phaseflow as pf
+    >>> archive = pf.open("runs/")  # doctest: +SKIP
+    >>> archive.phase_changes()  # doctest: +SKIP
+    """
+    return Archive(Path(path), find_runs(path), progress=progress)
+
+
+class Archive:
+    """Runs on disk and the tables read off them; made by :func:`phaseflow.open`.
+
+    All tables are tidy polars frames whose columns are named in :mod:`phaseflow.schema`.
+    """
+
+    def __init__(self, path: Path, runs: list[Run], *, progress: OnProgress | None = None) -> None:
+        self.path = path
+        self.runs = runs
+        self._progress = progress
+        self._kept: dict[tuple[Any, ...], pl.DataFrame] = {}
+        self._problems: list[pl.DataFrame] = [pl.DataFrame(schema=PROBLEM_SCHEMA)]
+
+    def __repr__(self) -> str:
+        names = ", ".join(run.name for run in self.runs[:4]) + (", ..." if len(self.runs) > 4 else "")
+        return f"Archive({str(self.path)!r}: {len(self.runs)} run{'s' * (len(self.runs) != 1)}: {names})"
+
+    def scalars(self) -> pl.DataFrame:
+        """Everything logged as a number: run, step, tokens_seen, name, value, wall_time."""
+        frames = [run.scalars().select(pl.lit(run.name).alias(schema.RUN), pl.all()) for run in self.runs]
+        return pl.concat(frames)
+
+    def head_scores(self) -> pl.DataFrame:
+        """Pattern scores of every head at every step: the columns of :func:`phaseflow.head_scores` and where they belong."""
+        return self._table(HeadScores())
+
+    def position_losses(self) -> pl.DataFrame:
+        """Mean loss and standard error, in nats, of every token index at every step."""
+        return self._table(PositionLosses())
+
+    def loss_curve(self) -> pl.DataFrame:
+        """Mean loss over all tokens of every text probe, in nats: run, step, tokens_seen, probe, value."""
+        where = [schema.RUN, schema.STEP, schema.TOKENS_SEEN, schema.PROBE]
+        texts = self.in_context_learning().select(where)
+        return (
+            self.position_losses()
+            .join(texts, on=where, how="semi", nulls_equal=True)
+            .group_by(where, maintain_order=True)
+            .agg(pl.col(schema.VALUE).mean())
+        )
+
+    def in_context_learning(self, *, early: int = 50, late: int = 500) -> pl.DataFrame:
+        """In-context learning score of every text probe at every step, with its 95% bootstrap interval over examples.
+
+        Where examples are shorter than ``late`` tokens their last one stands in, and the column ``late`` says so.
+        Probes shorter than four times ``early`` (the repeated probe) are left out.
+        """
+        return self._table(InContextLearning(early=early, late=late))
+
+    def loss_derivative(self, *, bandwidth: float = 0.25) -> pl.DataFrame:
+        """Derivative of the mean loss with respect to ln(token index), of every text probe at every step."""
+        texts = self.in_context_learning().select(schema.RUN, schema.PROBE).unique()
+        return self._table(LossDerivative(bandwidth=bandwidth)).join(texts, on=[schema.RUN, schema.PROBE], how="semi")
+
+    def phase_changes(self, *, early: int = 50, late: int = 500, level: float = 0.05) -> pl.DataFrame:
+        """The answer: one row for each window in which a measure breaks, with its certainty.
+
+        Parameters
+        ----------
+        early, late : int
+            Token indices of the in-context learning score.
+        level : float
+            False-alarm rate of one curve; over the heads of a run it bounds the false-discovery rate.
+
+        Returns
+        -------
+        polars.DataFrame
+            run, metric, probe, layer, head, then the window: start and end in steps (last checkpoint before, first
+            after), size, each with its interval, p_value; the measure before and after; and its share of the run's
+            total change.
+        """
+        return self._keep(
+            ("phase_changes", early, late, level),
+            lambda: phase_changes.phase_changes(
+                self.head_scores(), self.in_context_learning(early=early, late=late), self.loss_curve(), level=level
+            ),
+        )
+
+    def verdicts(self, *, level: float = 0.05, induction_threshold: float = INDUCTION_THRESHOLD) -> pl.DataFrame:
+        """One row a run: did it go through the induction phase change, when, by which heads, how sure is that.
+
+        The rule is stated in :mod:`phaseflow.analysis.verdict`.
+        """
+        return self._keep(
+            ("verdicts", level, induction_threshold),
+            lambda: verdicts(self.runs, self.phase_changes(level=level), induction_threshold=induction_threshold),
+        )
+
+    @property
+    def problems(self) -> pl.DataFrame:
+        """Files and tensors that could not be used: run, file, object, expected, found. Empty when all is well.
+
+        Damaged files are there from the start; tensors whose values leave a measure undefined, once it was computed.
+        """
+        return pl.concat([*(run.problems for run in self.runs), *self._problems]).unique(maintain_order=True)
+
+    def verify(self) -> pl.DataFrame:
+        """Reads every stored byte again and compares checksums: the columns of :attr:`problems`, empty when all is well."""
+        return pl.concat([run.verify() for run in self.runs])
+
+    def write_tables(self, directory: str | Path) -> None:
+        """Writes every table as Parquet, ``<table>.parquet``, into ``directory``."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in TABLES:
+            getattr(self, name)().write_parquet(directory / f"{name}.parquet")
+
+    def _table(self, measure: Measure) -> pl.DataFrame:
+        return self._keep((measure.name, *measure.parameters().items()), lambda: self._compute(measure))
+
+    def _compute(self, measure: Measure) -> pl.DataFrame:
+        found, problems = zip(*(tables.table(run, measure, self._progress) for run in self.runs), strict=True)
+        self._problems.extend(problems)
+        return pl.concat(found)
+
+    def _keep(self, key: tuple[Any, ...], compute: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]

@@ -1,0 +1,178 @@
+"""What is computed from each stored tensor of a step: one small class a measure, one tidy frame a tensor.
+
+A measure says which tensors it reads (by the prefix of their names), which parameters its numbers depend on (they
+name its results on disk), and computes the rows of one tensor. Everything else, which steps are new, where results
+are kept, is the same for all of them and lives in :mod:`phaseflow.analysis.tables`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import polars as pl
+
+from phaseflow import metrics, schema
+from phaseflow._core import StoredTensor
+from phaseflow.archive import Probe
+
+# A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
+LEAST_CONTEXT = 4
+
+Columns = dict[str, type[pl.DataType]]
+
+
+class Measure(Protocol):
+    """What :func:`phaseflow.analysis.tables.table` needs to know of a measure."""
+
+    name: ClassVar[str]
+    prefix: ClassVar[str]  # of the names of the tensors it reads
+    layered: ClassVar[bool]  # whether what follows the probe in such a name is a layer
+    columns: ClassVar[Columns]
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything its numbers depend on besides the tensor."""
+        ...
+
+    def applies(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape has this measure."""
+        ...
+
+    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+        """The rows of one tensor, without run, step, probe and layer."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeadScores:
+    """All pattern scores of every head: :func:`phaseflow.head_scores`."""
+
+    name: ClassVar[str] = "head_scores"
+    prefix: ClassVar[str] = "attention/"
+    layered: ClassVar[bool] = True
+    columns: ClassVar[Columns] = {
+        schema.HEAD: pl.Int32,
+        schema.METRIC: pl.String,
+        schema.VALUE: pl.Float64,
+        schema.STANDARD_ERROR: pl.Float64,
+        schema.CHANCE: pl.Float64,
+        schema.N_QUERIES: pl.Int64,
+    }
+
+    def parameters(self) -> dict[str, Any]:
+        """None: all scores are computed."""
+        return {}
+
+    def applies(self, shape: tuple[int, ...]) -> bool:
+        """Patterns of a batch."""
+        return len(shape) == 4
+
+    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+        """One row a head and score."""
+        return metrics.head_scores(tensor, probe.tokens, bos=probe.bos)
+
+
+@dataclass(frozen=True)
+class PositionLosses:
+    """Mean loss and its standard error at every token index: :func:`phaseflow.position_losses`."""
+
+    name: ClassVar[str] = "position_losses"
+    prefix: ClassVar[str] = "loss/"
+    layered: ClassVar[bool] = False
+    columns: ClassVar[Columns] = {
+        schema.TOKEN_INDEX: pl.Int32,
+        schema.VALUE: pl.Float64,
+        schema.STANDARD_ERROR: pl.Float64,
+    }
+
+    def parameters(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    def applies(self, shape: tuple[int, ...]) -> bool:
+        """Losses of a batch."""
+        return len(shape) == 2
+
+    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+        """One row a token index."""
+        mean, standard_error = metrics.position_losses(tensor)
+        return indexed({schema.VALUE: mean, schema.STANDARD_ERROR: standard_error})
+
+
+@dataclass(frozen=True)
+class LossDerivative:
+    """Derivative with respect to ln(token index): :func:`phaseflow.loss_log_derivative`."""
+
+    name: ClassVar[str] = "loss_derivative"
+    prefix: ClassVar[str] = "loss/"
+    layered: ClassVar[bool] = False
+    columns: ClassVar[Columns] = {schema.TOKEN_INDEX: pl.Int32, schema.VALUE: pl.Float64}
+
+    bandwidth: float = 0.25
+
+    def parameters(self) -> dict[str, Any]:
+        """The bandwidth."""
+        return asdict(self)
+
+    def applies(self, shape: tuple[int, ...]) -> bool:
+        """Losses of a batch."""
+        return len(shape) == 2
+
+    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+        """One row a token index."""
+        return indexed({schema.VALUE: metrics.loss_log_derivative(tensor, bandwidth=self.bandwidth)})
+
+
+@dataclass(frozen=True)
+class InContextLearning:
+    """In-context learning score and its bootstrap interval: :func:`phaseflow.in_context_learning_score`.
+
+    Where the examples are shorter than ``late``, their last token stands in; the table's column ``late`` says so.
+    """
+
+    name: ClassVar[str] = "in_context_learning"
+    prefix: ClassVar[str] = "loss/"
+    layered: ClassVar[bool] = False
+    columns: ClassVar[Columns] = {
+        schema.EARLY: pl.Int32,
+        schema.LATE: pl.Int32,
+        schema.VALUE: pl.Float64,
+        schema.LOWER: pl.Float64,
+        schema.UPPER: pl.Float64,
+    }
+
+    early: int = 50
+    late: int = 500
+    level: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+
+    def parameters(self) -> dict[str, Any]:
+        """All of them."""
+        return asdict(self)
+
+    def applies(self, shape: tuple[int, ...]) -> bool:
+        """Losses of examples long enough to have late tokens."""
+        return len(shape) == 2 and shape[1] >= LEAST_CONTEXT * self.early
+
+    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+        """One row."""
+        indices = {"early": self.early, "late": min(self.late, tensor.shape[1])}
+        score = metrics.in_context_learning_score(tensor, **indices)
+        lower, upper = metrics.in_context_learning_interval(
+            tensor, **indices, level=self.level, resamples=self.resamples, seed=self.seed
+        )
+        return pl.DataFrame(
+            {
+                schema.EARLY: [indices["early"]],
+                schema.LATE: [indices["late"]],
+                schema.VALUE: [float(score)],
+                schema.LOWER: [float(lower)],
+                schema.UPPER: [float(upper)],
+            }
+        )
+
+
+def indexed(columns: dict[str, np.ndarray]) -> pl.DataFrame:
+    """Columns over the positions of a context, with the 1-based token index in front."""
+    length = len(next(iter(columns.values())))
+    return pl.DataFrame({schema.TOKEN_INDEX: np.arange(1, length + 1, dtype=np.int32), **columns})

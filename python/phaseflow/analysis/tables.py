@@ -1,0 +1,113 @@
+"""One measure over one run, as a tidy table: computed step by step, kept on disk, only what is new the next time."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from phaseflow import schema
+from phaseflow.analysis.measures import Measure
+from phaseflow.archive import Derived, Run
+from phaseflow.exceptions import CorruptArchiveError
+
+OnProgress = Callable[[str, int, int], None]  # what is being computed, how many steps are done, of how many
+
+PROBLEM_SCHEMA = {
+    schema.RUN: pl.String,
+    schema.FILE: pl.String,
+    schema.OBJECT: pl.String,
+    schema.EXPECTED: pl.String,
+    schema.FOUND: pl.String,
+}
+
+
+def table(run: Run, measure: Measure, progress: OnProgress | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The measure at every step of a run, and what kept it from being more.
+
+    Returns
+    -------
+    (table, problems)
+        ``run, step, tokens_seen, probe[, layer]`` and the measure's columns; and one row for every tensor that could
+        not be read or gave an undefined value.
+    """
+    names_at = applicable(run, measure)
+    if not names_at:
+        return empty(measure), pl.DataFrame(schema=PROBLEM_SCHEMA)
+    unreadable: dict[tuple[int, str], str] = {}
+    done = 0
+
+    def rows_of_step(step: int) -> pl.DataFrame | None:
+        nonlocal done
+        frames = []
+        for name in names_at[step]:
+            try:
+                frames.append(rows_of_tensor(run, measure, step, name))
+            except CorruptArchiveError as error:
+                unreadable[step, name] = str(error)
+        done += 1
+        if progress is not None:
+            progress(f"{run.name}: {measure.name.replace('_', ' ')}", done, len(pending))
+        return pl.concat(frames) if frames else None
+
+    kept = Derived(run, measure.name, {**measure.parameters(), "probes": probes_of(run)})
+    every_name = sorted({name for names in names_at.values() for name in names})
+    pending = kept.pending(names_at, every_name)
+    rows = kept.update(names_at, every_name, rows_of_step)
+    if rows.is_empty():
+        result = empty(measure)
+    else:
+        rows = rows.join(run.tokens_seen(), on=schema.STEP, how="left", maintain_order="left")
+        result = rows.with_columns(pl.lit(run.name).alias(schema.RUN)).select(empty(measure).columns)
+    return result, problems(run, measure, result, unreadable)
+
+
+def applicable(run: Run, measure: Measure) -> dict[int, list[str]]:
+    """The tensors of each step that the measure reads, steps and names ascending."""
+    index = run.index.filter(pl.col(schema.NAME).str.starts_with(measure.prefix)).sort(schema.STEP, schema.NAME)
+    found: dict[int, list[str]] = {}
+    for step, name, shape in index.select(schema.STEP, schema.NAME, schema.SHAPE).iter_rows():
+        if measure.applies(tuple(shape)):
+            found.setdefault(step, []).append(name)
+    return found
+
+
+def probes_of(run: Run) -> dict[str, list[str | int | None]]:
+    """What the numbers depend on besides the tensors: the probes' tokens."""
+    return {name: [probe.tokens_hash, probe.bos] for name, probe in run.probes.items()}
+
+
+def rows_of_tensor(run: Run, measure: Measure, step: int, name: str) -> pl.DataFrame:
+    """The measure's rows of one tensor, with the columns that say where they belong."""
+    probe, _, layer = name.removeprefix(measure.prefix).partition("/")
+    where = [pl.lit(step, pl.Int64).alias(schema.STEP), pl.lit(probe).alias(schema.PROBE)]
+    if measure.layered:
+        where.append(pl.lit(int(layer.removeprefix("L")), pl.Int32).alias(schema.LAYER))
+    return measure.rows(run.tensor(step, name), run.probes[probe]).cast(measure.columns).select(*where, pl.all())
+
+
+def problems(run: Run, measure: Measure, rows: pl.DataFrame, unreadable: dict[tuple[int, str], str]) -> pl.DataFrame:
+    """Tensors that could not be read, and those whose values make the measure undefined."""
+    files = {
+        (step, name): file for step, name, file in run.index.select(schema.STEP, schema.NAME, schema.FILE).iter_rows()
+    }
+    found = [
+        (run.name, files[step, name], f"{name} at step {step}", "a readable tensor", text)
+        for (step, name), text in unreadable.items()
+    ]
+    by = [column for column in (schema.STEP, schema.PROBE, schema.LAYER) if column in rows.columns]
+    defined = pl.col(schema.N_QUERIES) > 0 if schema.N_QUERIES in rows.columns else pl.lit(True)
+    undefined = rows.filter(defined & pl.col(schema.VALUE).is_nan()).group_by(by, maintain_order=True).len()
+    for row in undefined.iter_rows(named=True):
+        layer = f"/L{row[schema.LAYER]:02}" if schema.LAYER in row else ""
+        name = f"{measure.prefix}{row[schema.PROBE]}{layer}"
+        text = f"NaN, which leaves {row['len']} values of {measure.name} undefined"
+        found.append(
+            (run.name, files[row[schema.STEP], name], f"{name} at step {row[schema.STEP]}", "finite numbers", text)
+        )
+    return pl.DataFrame(found, schema=PROBLEM_SCHEMA, orient="row")
+
+
+def empty(measure: Measure) -> pl.DataFrame:
+    """The measure's table over nothing: its columns, no row."""
+    where = {schema.RUN: pl.String, schema.STEP: pl.Int64, schema.TOKENS_SEEN: pl.Int64, schema.PROBE: pl.String}
+    layer = {schema.LAYER: pl.Int32} if measure.layered else {}
+    return pl.DataFrame(schema={**where, **layer, **measure.columns})

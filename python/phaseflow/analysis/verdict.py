@@ -1,0 +1,168 @@
+"""The verdict on a run: did it go through the induction phase change, when, by which heads, how sure is that?
+
+A run has the phase change where two independent measurements break together: its in-context learning score falls
+inside a window, and within a window that meets it at least one head starts to attend as an induction head does.
+Either alone is reported among the phase changes, and is no verdict: in-context learning can also creep in by other
+means, and a head can come to match prefixes without the loss noticing.
+
+A head counts as an induction head when its prefix matching score rises in a significant window and ends at
+``induction_threshold`` or above: by default 0.3, ten times what a uniform pattern reaches on the usual probe.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from phaseflow import schema
+from phaseflow.analysis.measures import InContextLearning
+from phaseflow.analysis.overlap import chance_of_meeting, overlap
+from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, PREFIX_MATCHING
+from phaseflow.analysis.share import share_of_change
+from phaseflow.archive import Run
+
+INDUCTION_THRESHOLD = 0.3
+
+VERDICT_SCHEMA = {
+    schema.RUN: pl.String,
+    schema.PHASE_CHANGE: pl.Boolean,
+    schema.REASON: pl.String,
+    schema.PROBE: pl.String,
+    schema.START: pl.Float64,
+    schema.END: pl.Float64,
+    schema.lower(schema.START): pl.Float64,
+    schema.upper(schema.START): pl.Float64,
+    schema.lower(schema.END): pl.Float64,
+    schema.upper(schema.END): pl.Float64,
+    schema.HEADS: pl.List(pl.String),
+    schema.SIZE: pl.Float64,
+    schema.lower(schema.SIZE): pl.Float64,
+    schema.upper(schema.SIZE): pl.Float64,
+    schema.SHARE: pl.Float64,
+    schema.lower(schema.SHARE): pl.Float64,
+    schema.upper(schema.SHARE): pl.Float64,
+    schema.P_VALUE: pl.Float64,
+    schema.OVERLAP: pl.Float64,
+    schema.OVERLAP_CHANCE: pl.Float64,
+    schema.EVENTS: pl.List(pl.String),
+}
+
+
+def verdicts(runs: Sequence[Run], changes: pl.DataFrame, *, induction_threshold: float) -> pl.DataFrame:
+    """The verdict on every run; see :meth:`phaseflow.Archive.verdicts`."""
+    rows = []
+    for run in runs:
+        steps = [step for step in run.steps if step > 0]
+        row = verdict_of_run(
+            run.name,
+            changes.filter(pl.col(schema.RUN) == run.name),
+            first_step=min(steps, default=1),
+            last_step=max(steps, default=1),
+            events=scheduled_events(run.config),
+            induction_threshold=induction_threshold,
+        )
+        if row[schema.PHASE_CHANGE]:
+            row |= share_with_interval(run, row)
+        rows.append({name: row.get(name) for name in VERDICT_SCHEMA})
+    return pl.DataFrame(rows, schema=VERDICT_SCHEMA)
+
+
+def scheduled_events(config: Mapping[str, Any]) -> dict[str, int]:
+    """Steps at which the schedule itself changes: the end of warm-up, and every entry of ``schedule.events``.
+
+    Olsson 2022 (Model Details) warns that a window which holds such an event may be the schedule's doing.
+    """
+    schedule = config.get("schedule") or {}
+    events = {str(name): int(step) for name, step in (schedule.get("events") or {}).items()}
+    if schedule.get("warmup_steps"):
+        events["end of warm-up"] = int(schedule["warmup_steps"])
+    return events
+
+
+def share_with_interval(run: Run, verdict: Mapping[str, Any]) -> dict[str, float]:
+    """Share of the run's in-context learning that appears inside the window, resampled over the probe's examples."""
+    steps = [min(run.steps), int(verdict[schema.START]), int(verdict[schema.END]), max(run.steps)]
+    indices = InContextLearning()
+    values = []
+    for step in steps:
+        losses = np.asarray(run.tensor(step, f"loss/{verdict[schema.PROBE]}"), dtype=np.float64)
+        late = min(indices.late, losses.shape[1])
+        values.append(losses[:, late - 1] - losses[:, indices.early - 1])
+    share, lower, upper = share_of_change(*values)
+    return {schema.SHARE: share, schema.lower(schema.SHARE): lower, schema.upper(schema.SHARE): upper}
+
+
+def head_name(layer: int, head: int) -> str:
+    """``L1H2``: layer and head, both 0-based."""
+    return f"L{layer}H{head}"
+
+
+def verdict_of_run(
+    run: str,
+    changes: pl.DataFrame,
+    *,
+    first_step: int,
+    last_step: int,
+    events: Mapping[str, int],
+    induction_threshold: float = INDUCTION_THRESHOLD,
+) -> dict[str, Any]:
+    """One row of the verdict table, from the phase changes of one run.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run.
+    changes : polars.DataFrame
+        Its rows of :meth:`phaseflow.Archive.phase_changes`.
+    first_step, last_step : int
+        The observed span, for the chance that two intervals meet.
+    events : mapping of str to int
+        Scheduled events of the run and their steps: end of warm-up, a change of learning rate.
+    induction_threshold : float
+        Prefix matching score from which a head that rose counts as an induction head.
+    """
+    drops = changes.filter((pl.col(schema.METRIC) == IN_CONTEXT_LEARNING) & (pl.col(schema.SIZE) < 0))
+    risen = changes.filter(
+        (pl.col(schema.METRIC) == PREFIX_MATCHING)
+        & (pl.col(schema.SIZE) > 0)
+        & (pl.col(schema.AFTER) >= induction_threshold)
+    ).sort(schema.AFTER, descending=True)
+    if risen.is_empty():
+        return no(run, "no head became an induction head")
+    best = None
+    for drop in drops.sort(schema.SIZE).iter_rows(named=True):
+        meeting = risen.filter((pl.col(schema.START) <= drop[schema.END]) & (pl.col(schema.END) >= drop[schema.START]))
+        if not meeting.is_empty():
+            best = drop, meeting
+            break
+    heads = [head_name(row[schema.LAYER], row[schema.HEAD]) for row in risen.iter_rows(named=True)]
+    if best is None:
+        return no(run, "induction heads formed, but in-context learning did not break with them", heads=heads)
+    drop, meeting = best
+    strongest = meeting.row(0, named=True)
+    window = np.log([drop[schema.START], drop[schema.END]])
+    forming = np.log([strongest[schema.START], strongest[schema.END]])
+    span = np.log(last_step) - np.log(first_step)
+    return {
+        **{name: drop[name] for name in VERDICT_SCHEMA if name in drop},
+        schema.RUN: run,
+        schema.PHASE_CHANGE: True,
+        schema.REASON: "in-context learning broke while induction heads formed",
+        schema.HEADS: heads,
+        schema.OVERLAP: overlap((window[0], window[1]), (forming[0], forming[1])),
+        schema.OVERLAP_CHANCE: chance_of_meeting(np.ptp(window), np.ptp(forming), span),
+        schema.EVENTS: [name for name, step in events.items() if drop[schema.START] <= step <= drop[schema.END]],
+    }
+
+
+def no(run: str, reason: str, *, heads: list[str] | None = None) -> dict[str, Any]:
+    """A run without the phase change, and why."""
+    return {
+        **dict.fromkeys(VERDICT_SCHEMA),
+        schema.RUN: run,
+        schema.PHASE_CHANGE: False,
+        schema.REASON: reason,
+        schema.HEADS: heads or [],
+        schema.EVENTS: [],
+    }

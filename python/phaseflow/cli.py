@@ -1,0 +1,149 @@
+"""The command line: parsing only; every command is one call into the package.
+
+Exit codes: 0 ok, 1 a finding (something unreadable was left out), 2 usage, 3 corrupt input.
+"""
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phaseflow import __version__, exceptions
+
+app = typer.Typer(
+    name="phaseflow",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Finds phase changes in the training of transformers: what changed, when, in which heads, and how sure is that.",
+)
+
+
+class Exit(IntEnum):
+    """What a command's exit code says."""
+
+    OK = 0
+    FINDING = 1
+    USAGE = 2
+    CORRUPT = 3
+
+
+Source = Annotated[
+    Path, typer.Argument(help="A run's directory, or a directory with runs below it.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Seed = Annotated[int, typer.Option(help="Seed of weights and data order.")]
+
+
+def show_version(wanted: bool) -> None:
+    """Prints the version and stops."""
+    if wanted:
+        typer.echo(f"phaseflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory of the two runs; finished steps in it are kept.")] = Path(
+        "runs/demo"
+    ),
+    output: Annotated[Path, typer.Option("--report", help="The page to write.")] = Path("report.html"),
+    seed: Seed = 0,
+) -> None:
+    """Train a one-layer and a two-layer transformer on real code, find the phase change, write report.html.
+
+    About ten minutes on two CPU cores. Needs the training extra: pip install 'phaseflow[train]'.
+    """
+    from phaseflow.labs import demo as lab
+
+    lab.run(out, output, seed=seed)
+
+
+@app.command()
+def inspect(source: Source, json: Json = False) -> None:
+    """Show what an archive holds, without reading any tensor."""
+    import phaseflow
+    from phaseflow.reporting import terminal
+
+    archive = phaseflow.open(source)
+    if json:
+        terminal.print_json(terminal.contents(archive))
+    else:
+        terminal.print_contents(archive)
+    terminal.print_problems(archive.problems)
+    raise typer.Exit(Exit.OK if archive.problems.is_empty() else Exit.FINDING)
+
+
+@app.command()
+def analyze(
+    source: Source,
+    output: Annotated[
+        Path | None, typer.Option(help="Also write every table as Parquet into this directory.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compute every table, search every curve for phase changes, print the verdict on each run."""
+    import phaseflow
+    from phaseflow.reporting import terminal
+
+    with terminal.progress_bars() as progress:
+        archive = phaseflow.open(source, progress=progress)
+        verdicts = archive.verdicts()
+        if output is not None:
+            archive.write_tables(output)
+    if json:
+        terminal.print_json(verdicts)
+    else:
+        terminal.print_verdicts(verdicts)
+    terminal.print_problems(archive.problems)
+    raise typer.Exit(Exit.OK if archive.problems.is_empty() else Exit.FINDING)
+
+
+@app.command()
+def report(
+    source: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+) -> None:
+    """Analyse an archive and write one offline HTML page."""
+    import phaseflow
+    from phaseflow.reporting import terminal
+
+    with terminal.progress_bars() as progress:
+        archive = phaseflow.open(source, progress=progress)
+        page = phaseflow.report(archive, output)
+    terminal.print_problems(archive.problems)
+    typer.echo(f"wrote {page}")
+
+
+@app.command()
+def verify(source: Source) -> None:
+    """Read every stored byte again and compare it with its checksum."""
+    import phaseflow
+    from phaseflow.reporting import terminal
+
+    with terminal.progress_bars() as progress:
+        problems = phaseflow.open(source, progress=progress).verify()
+    terminal.print_problems(problems)
+    if not problems.is_empty():
+        raise typer.Exit(Exit.CORRUPT)
+    typer.echo("every tensor is as it was written")
+
+
+def main() -> None:
+    """Runs the command line; errors a user can act on are one line, not a traceback."""
+    try:
+        app()
+    except (exceptions.PhaseflowError, OSError) as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(Exit.CORRUPT if isinstance(error, exceptions.CorruptArchiveError) else Exit.USAGE)

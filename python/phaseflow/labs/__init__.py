@@ -1,0 +1,1 @@
+"""Experiments of the literature as commands: each a short script over training, analysis and report."""

@@ -1,0 +1,174 @@
+"""The figures of the report: tidy tables in, plotly figures out."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from plotly.subplots import make_subplots
+
+from phaseflow import schema
+from phaseflow.reporting.style import (
+    INK,
+    LAYER_COLOURS,
+    MUTED,
+    RUN_COLOURS,
+    WINDOW,
+    WINDOW_EDGE,
+    log_steps,
+    rgba,
+    styled,
+)
+
+Windows = Mapping[str, Mapping[str, float]]  # run -> start, end, start_lower, ... of its phase change
+
+
+def run_colours(runs: Sequence[str]) -> dict[str, str]:
+    """One colour a run, the same in every figure."""
+    return {run: RUN_COLOURS[i % len(RUN_COLOURS)] for i, run in enumerate(runs)}
+
+
+def shade(figure: go.Figure, window: Mapping[str, float], **where: int) -> None:
+    """The interval of a phase change, and paler the uncertainty of its two ends."""
+    start, end = window[schema.START], window[schema.END]
+    figure.add_vrect(x0=start, x1=end, fillcolor=WINDOW, line_width=0, layer="below", **where)
+    for edge in (schema.START, schema.END):
+        low, high = window[schema.lower(edge)], window[schema.upper(edge)]
+        if math.isfinite(low) and math.isfinite(high) and high > low:
+            figure.add_vrect(x0=low, x1=high, fillcolor=WINDOW_EDGE, line_width=0, layer="below", **where)
+
+
+def curves(table: pl.DataFrame, windows: Windows, *, y: str, band: bool = False) -> go.Figure:
+    """One line a run of ``value`` over steps, with its confidence band where asked, phase changes shaded."""
+    figure = go.Figure()
+    runs = table[schema.RUN].unique(maintain_order=True).to_list()
+    for run, colour in run_colours(runs).items():
+        rows = table.filter((pl.col(schema.RUN) == run) & (pl.col(schema.STEP) > 0)).sort(schema.STEP)
+        steps = rows[schema.STEP].to_list()
+        if band:
+            figure.add_scatter(
+                x=steps + steps[::-1],
+                y=rows[schema.UPPER].to_list() + rows[schema.LOWER].to_list()[::-1],
+                fill="toself",
+                fillcolor=rgba(colour, 0.15),
+                line={"width": 0},
+                hoverinfo="skip",
+                legendgroup=run,
+                showlegend=False,
+            )
+        figure.add_scatter(
+            x=steps,
+            y=rows[schema.VALUE].to_list(),
+            name=run,
+            legendgroup=run,
+            line={"color": colour, "width": 2.2},
+            hovertemplate=f"{run}<br>step %{{x:,}}<br>%{{y:.3f}}<extra></extra>",
+        )
+        if run in windows:
+            shade(figure, windows[run])
+    log_steps(figure)
+    figure.update_yaxes(title_text=y)
+    return styled(figure, height=380)
+
+
+def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[str, Sequence[str]]) -> go.Figure:
+    """Prefix matching score of every head over training, one panel a run; induction heads drawn strong and named."""
+    runs = heads[schema.RUN].unique(maintain_order=True).to_list()
+    figure = make_subplots(rows=1, cols=len(runs), shared_yaxes=True, subplot_titles=runs, horizontal_spacing=0.04)
+    seen_layers = set()
+    for column, run in enumerate(runs, start=1):
+        rows = heads.filter((pl.col(schema.RUN) == run) & (pl.col(schema.STEP) > 0)).sort(schema.STEP)
+        for (layer, head), curve in rows.group_by([schema.LAYER, schema.HEAD], maintain_order=True):
+            name = f"L{layer}H{head}"
+            strong = name in induction.get(run, ())
+            colour = LAYER_COLOURS[int(layer) % len(LAYER_COLOURS)]
+            figure.add_scatter(
+                x=curve[schema.STEP].to_list(),
+                y=curve[schema.VALUE].to_list(),
+                mode="lines",
+                name=f"layer {layer}",
+                legendgroup=f"layer {layer}",
+                showlegend=layer not in seen_layers,
+                line={"color": colour if strong else rgba(colour, 0.45), "width": 2.6 if strong else 1.2},
+                hovertemplate=f"{name}<br>step %{{x:,}}<br>%{{y:.3f}}<extra></extra>",
+                row=1,
+                col=column,
+            )
+            seen_layers.add(layer)
+            if strong:
+                figure.add_annotation(
+                    x=math.log10(curve[schema.STEP][-1]),
+                    y=curve[schema.VALUE][-1],
+                    text=f"<b>{name}</b>",
+                    showarrow=False,
+                    xanchor="right",
+                    yanchor="bottom",
+                    font={"size": 12, "color": colour},
+                    row=1,
+                    col=column,
+                )
+        chance = rows[schema.CHANCE].mean()
+        if isinstance(chance, float):
+            figure.add_hline(y=chance, line={"color": MUTED, "dash": "dot", "width": 1}, row=1, col=column)
+        if run in windows:
+            shade(figure, windows[run], row=1, col=column)
+        log_steps(figure, row=1, col=column)
+    figure.update_yaxes(range=[0, 1.02])
+    figure.update_yaxes(title_text="prefix matching score", row=1, col=1)
+    styled(figure, height=420)
+    figure.update_layout(margin={"t": 72}, legend={"y": 1.1})
+    return figure
+
+
+def loss_derivative(derivative: pl.DataFrame, windows: Windows) -> go.Figure:
+    """The map of d loss / d ln(token index) over training step and token index, one panel a run."""
+    runs = derivative[schema.RUN].unique(maintain_order=True).to_list()
+    figure = make_subplots(rows=1, cols=len(runs), shared_yaxes=True, subplot_titles=runs, horizontal_spacing=0.04)
+    limit = colour_limit(derivative)
+    for column, run in enumerate(runs, start=1):
+        wide = (
+            derivative.filter((pl.col(schema.RUN) == run) & (pl.col(schema.STEP) > 0))
+            .pivot(on=schema.STEP, index=schema.TOKEN_INDEX, values=schema.VALUE)
+            .sort(schema.TOKEN_INDEX)
+        )
+        steps = [int(name) for name in wide.columns[1:]]
+        figure.add_heatmap(
+            x=steps,
+            y=wide[schema.TOKEN_INDEX].to_list(),
+            z=np.round(wide.drop(schema.TOKEN_INDEX).to_numpy(), 4),
+            coloraxis="coloraxis",
+            hovertemplate="step %{x:,}<br>token index %{y}<br>%{z:.3f} nats per unit of ln(index)<extra></extra>",
+            row=1,
+            col=column,
+        )
+        if run in windows:
+            for edge in (schema.START, schema.END):
+                figure.add_vline(
+                    x=windows[run][edge], line={"color": INK, "width": 1.2, "dash": "dash"}, row=1, col=column
+                )
+        log_steps(figure, row=1, col=column)
+    figure.update_yaxes(type="log", dtick="D2")
+    figure.update_yaxes(title_text="token index", row=1, col=1)
+    styled(figure, height=420)
+    figure.update_layout(
+        coloraxis={
+            "colorscale": "RdBu",
+            "cmin": -limit,
+            "cmid": 0.0,
+            "cmax": limit,
+            "colorbar": {
+                "title": {"text": "d loss /<br>d ln(index)", "side": "top"},
+                "thickness": 14,
+                "outlinewidth": 0,
+            },
+        },
+    )
+    return figure
+
+
+def colour_limit(derivative: pl.DataFrame) -> float:
+    """Symmetric colour range: the 98th percentile of the magnitude beyond token 10, where context is the story."""
+    late = derivative.filter((pl.col(schema.TOKEN_INDEX) > 10) & (pl.col(schema.STEP) > 0))[schema.VALUE]
+    limit = late.drop_nans().abs().quantile(0.98)
+    return float(limit) if limit else 1.0

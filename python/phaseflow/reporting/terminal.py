@@ -1,0 +1,135 @@
+"""What a person sees in the terminal: progress bars with a time estimate, and the verdict as a table.
+
+Bars go to standard error and stay silent when it is not a terminal; tables go to standard output.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from phaseflow import schema
+from phaseflow.analysis import Archive, OnProgress
+from phaseflow.archive import Run
+from phaseflow.reporting import words
+
+SHOWN_PROBLEMS = 20
+
+
+@contextmanager
+def progress_bars() -> Iterator[OnProgress]:
+    """A ``progress(what, done, total)`` callback that draws one bar for each ``what``."""
+    console = Console(file=sys.stderr)
+    bars = Progress(
+        TextColumn("{task.description:<44}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks = {}
+    with bars:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+def print_json(table: pl.DataFrame) -> None:
+    """A table as one JSON array of objects; what is undefined is null."""
+    floats = [name for name, dtype in table.schema.items() if dtype.is_float()]
+    sys.stdout.write(table.with_columns(pl.col(floats).fill_nan(None)).write_json() + "\n")
+
+
+def print_verdicts(verdicts: pl.DataFrame, console: Console | None = None) -> None:
+    """For each run the answer, and under it what carries it."""
+    console = console or Console()
+    for verdict in verdicts.iter_rows(named=True):
+        colour = "dark_orange" if verdict[schema.PHASE_CHANGE] else "default"
+        console.print(f"[bold]{verdict[schema.RUN]}[/]  [bold {colour}]{words.answer(verdict)}[/]", highlight=False)
+        facts = Table(show_header=False, box=None, padding=(0, 2))
+        facts.add_column(style="dim", no_wrap=True)
+        facts.add_column(overflow="fold")
+        for name, value in words.facts(verdict):
+            facts.add_row(name, value)
+        console.print(facts, highlight=False)
+        if note := words.caution(verdict):
+            console.print(f"  [yellow]{note}[/]", highlight=False)
+        console.print()
+
+
+def print_problems(problems: pl.DataFrame, console: Console | None = None) -> None:
+    """What could not be read, on standard error; nothing where all could."""
+    if problems.is_empty():
+        return
+    console = console or Console(stderr=True)
+    console.print(f"[yellow]{problems.height} unreadable, left out of every table:[/]", highlight=False)
+    for problem in problems.head(SHOWN_PROBLEMS).iter_rows(named=True):
+        console.print(
+            f"  {problem[schema.RUN]}/{problem[schema.FILE]}: {problem[schema.OBJECT]}: "
+            f"expected {problem[schema.EXPECTED]}, found {problem[schema.FOUND]}",
+            highlight=False,
+            markup=False,
+        )
+    if problems.height > SHOWN_PROBLEMS:
+        console.print(f"  and {problems.height - SHOWN_PROBLEMS} more", highlight=False)
+
+
+def contents(archive: Archive) -> pl.DataFrame:
+    """What an archive holds: one row a run."""
+    return pl.DataFrame([contents_of_run(run) for run in archive.runs])
+
+
+def contents_of_run(run: Run) -> dict[str, object]:
+    """The row of one run."""
+    files = {run.path / name for name in run.index[schema.FILE].unique()}
+    return {
+        "run": run.name,
+        "checkpoints": len(run.steps),
+        "first_step": run.steps[0] if run.steps else None,
+        "last_step": run.steps[-1] if run.steps else None,
+        "probes": [f"{name} {probe.tokens.shape[0]}×{probe.tokens.shape[1]}" for name, probe in run.probes.items()],
+        "tensors": run.index.height,
+        "bytes": sum(file.stat().st_size for file in files if file.exists()),
+        "problems": run.problems.height,
+    }
+
+
+def print_contents(archive: Archive, console: Console | None = None) -> None:
+    """What an archive holds, as a table."""
+    console = console or Console()
+    rows = contents(archive)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("run", "checkpoints", "steps", "probes", "tensors", "size", "problems"):
+        table.add_column(name, justify="left" if name in {"run", "steps", "probes"} else "right", overflow="fold")
+    for row in rows.iter_rows(named=True):
+        table.add_row(
+            row["run"],
+            f"{row['checkpoints']:,}",
+            words.steps(row["first_step"], row["last_step"]) if row["checkpoints"] else "none",
+            ", ".join(row["probes"]),
+            f"{row['tensors']:,}",
+            readable_bytes(row["bytes"]),
+            str(row["problems"]),
+        )
+    console.print(table, highlight=False)
+
+
+def readable_bytes(count: float) -> str:
+    """``1.2 GB``: powers of ten, as disks are sold."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"

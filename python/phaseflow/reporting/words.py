@@ -1,0 +1,80 @@
+"""The verdict in words: the same sentences in the terminal and on the page."""
+
+import math
+from typing import Any
+
+import polars as pl
+
+from phaseflow import schema
+
+
+def steps(low: float, high: float) -> str:
+    """``1,200 – 1,900``."""
+    return f"{low:,.0f} – {high:,.0f}"
+
+
+def answer(verdict: dict[str, Any]) -> str:
+    """The one-line answer for a run."""
+    if verdict[schema.PHASE_CHANGE]:
+        return f"Phase change between steps {verdict[schema.START]:,.0f} and {verdict[schema.END]:,.0f}"
+    return "No phase change"
+
+
+def facts(verdict: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what carries the answer."""
+    if not verdict[schema.PHASE_CHANGE]:
+        return [("why", verdict[schema.REASON]), *heads_fact(verdict)]
+    interval = [
+        ("start", f"step {verdict[schema.START]:,.0f}{between(verdict, schema.START)}"),
+        ("end", f"step {verdict[schema.END]:,.0f}{between(verdict, schema.END)}"),
+    ]
+    size = f"{verdict[schema.SIZE]:+.3f} nats"
+    if math.isfinite(verdict[schema.lower(schema.SIZE)]):
+        size += f" (95%: {verdict[schema.lower(schema.SIZE)]:+.3f} to {verdict[schema.upper(schema.SIZE)]:+.3f})"
+    return [
+        *interval,
+        *heads_fact(verdict),
+        ("jump of in-context learning", size),
+        ("share of all in-context learning", share(verdict)),
+        ("chance of such a window without a change", probability(verdict[schema.P_VALUE])),
+        ("heads form in the same window by chance", probability(verdict[schema.OVERLAP_CHANCE])),
+    ]
+
+
+def heads_fact(verdict: dict[str, Any]) -> list[tuple[str, str]]:
+    """The induction heads, where there are any."""
+    return [("induction heads", ", ".join(verdict[schema.HEADS]))] if verdict[schema.HEADS] else []
+
+
+def between(verdict: dict[str, Any], edge: str) -> str:
+    """The confidence interval of an end of the window, in brackets, where it is known."""
+    low, high = verdict[schema.lower(edge)], verdict[schema.upper(edge)]
+    return f" (95%: {steps(low, high)})" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def share(verdict: dict[str, Any]) -> str:
+    """The share of the total change that falls inside, with its interval where it is known."""
+    text = f"{100 * verdict[schema.SHARE]:.0f}%"
+    low, high = verdict[schema.lower(schema.SHARE)], verdict[schema.upper(schema.SHARE)]
+    return f"{text} (95%: {100 * low:.0f}% to {100 * high:.0f}%)" if math.isfinite(low) else text
+
+
+def probability(p: float) -> str:
+    """A probability to two digits, never a false zero."""
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def caution(verdict: dict[str, Any]) -> str:
+    """What speaks against reading the window as the run's own doing, or nothing."""
+    if not verdict[schema.EVENTS]:
+        return ""
+    return f"Caution: inside the window falls a scheduled event of the run: {', '.join(verdict[schema.EVENTS])}."
+
+
+def headline(verdicts: pl.DataFrame) -> str:
+    """The whole archive in one line."""
+    found = int(verdicts[schema.PHASE_CHANGE].sum())
+    total = verdicts.height
+    if total == 1:
+        return answer(verdicts.row(0, named=True))
+    return f"Phase change in {found} of {total} runs"

@@ -1,0 +1,136 @@
+"""The whole way from files to a verdict, on archives whose phase change was planted at known steps."""
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import phaseflow as pf
+from phaseflow import schema
+from synthetic import INDUCTION_HEAD, N_HEADS, STEPS, WINDOW, planted_run
+
+
+@pytest.fixture(scope="module")
+def archive(planted: Path) -> pf.Archive:
+    return pf.open(planted)
+
+
+def verdict(archive: pf.Archive, run: str) -> dict:
+    return archive.verdicts().row(by_predicate=pl.col(schema.RUN) == run, named=True)
+
+
+def test_the_planted_phase_change_is_found_and_the_other_run_has_none(archive: pf.Archive) -> None:
+    assert verdict(archive, "with")[schema.PHASE_CHANGE] is True
+    assert verdict(archive, "without")[schema.PHASE_CHANGE] is False
+
+
+def test_its_interval_is_the_planted_one_to_a_checkpoint_or_two(archive: pf.Archive) -> None:
+    found = verdict(archive, "with")
+    assert found[schema.START] == pytest.approx(WINDOW[0], rel=0.3)
+    assert found[schema.END] == pytest.approx(WINDOW[1], rel=0.3)
+    assert {found[schema.START], found[schema.END]} <= {float(step) for step in STEPS}
+
+
+def test_only_the_planted_head_is_an_induction_head(archive: pf.Archive) -> None:
+    layer, head = INDUCTION_HEAD
+    assert verdict(archive, "with")[schema.HEADS] == [f"L{layer}H{head}"]
+
+
+def test_the_size_of_the_jump_is_the_planted_one(archive: pf.Archive) -> None:
+    # -0.3 nats times the mean of the gain (1) times ln(1 + 256/50) - ln(1 + 50/50).
+    planted_size = -0.3 * (math.log1p(256 / 50) - math.log1p(1))
+    found = verdict(archive, "with")
+    assert found[schema.SIZE] == pytest.approx(planted_size, rel=0.2)
+    assert found[schema.lower(schema.SIZE)] <= found[schema.SIZE] <= found[schema.upper(schema.SIZE)]
+
+
+def test_almost_all_in_context_learning_appears_inside(archive: pf.Archive) -> None:
+    found = verdict(archive, "with")
+    assert found[schema.SHARE] > 0.8
+    assert found[schema.lower(schema.SHARE)] < found[schema.SHARE] < found[schema.upper(schema.SHARE)]
+
+
+def test_a_scheduled_event_inside_the_window_is_named(planted: Path, tmp_path: Path) -> None:
+    from phaseflow.analysis.verdict import scheduled_events
+
+    assert scheduled_events({"schedule": {"warmup_steps": 100, "events": {"decay": 500}}}) == {
+        "end of warm-up": 100,
+        "decay": 500,
+    }
+    assert scheduled_events({}) == {}
+
+
+def test_every_table_is_tidy_and_complete(archive: pf.Archive) -> None:
+    n_steps = len(STEPS)
+    heads = archive.head_scores()
+    assert heads.height == 2 * n_steps * 2 * N_HEADS * heads[schema.METRIC].n_unique()
+    assert archive.in_context_learning().height == 2 * n_steps
+    assert archive.position_losses().height == 2 * n_steps * 256
+    assert archive.loss_curve().height == 2 * n_steps
+    assert archive.loss_derivative().height == 2 * n_steps * 256
+    for table in (heads, archive.in_context_learning(), archive.position_losses()):
+        assert table.columns[:4] == [schema.RUN, schema.STEP, schema.TOKENS_SEEN, schema.PROBE]
+        assert table[schema.TOKENS_SEEN].to_list() == (table[schema.STEP] * 4096).to_list()
+
+
+def test_the_tables_hold_what_the_array_functions_give(archive: pf.Archive) -> None:
+    run = next(run for run in archive.runs if run.name == "with")
+    losses = np.asarray(run.tensor(10_000, "loss/text"), dtype=np.float64)
+    row = archive.in_context_learning().row(
+        by_predicate=(pl.col(schema.RUN) == "with") & (pl.col(schema.STEP) == 10_000), named=True
+    )
+    assert row[schema.VALUE] == pytest.approx((losses[:, 255] - losses[:, 49]).mean(), abs=1e-12)
+    assert row[schema.LATE] == 256
+
+
+def test_a_second_analysis_reads_no_tensor_again(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pf.open(planted)
+    expected = first.head_scores()
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a tensor was read although its result is on disk")
+
+    second = pf.open(planted)
+    monkeypatch.setattr("phaseflow.metrics.head_scores", forbidden)
+    assert second.head_scores().equals(expected)
+
+
+def test_new_steps_are_the_only_ones_computed(planted: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted / "with", tmp_path / "with")
+    before = pf.open(tmp_path).in_context_learning().height
+    computed: list[tuple[str, int, int]] = []
+    with pf.Recorder(tmp_path / "with") as recorder:
+        recorder.log(20_000, tokens_seen=1, per_token_loss={"text": np.ones((64, 256), np.float32)})
+    archive = pf.open(tmp_path, progress=lambda *seen: computed.append(seen))
+    assert archive.in_context_learning().height == before + 1
+    assert max(total for _, _, total in computed) == 1
+
+
+def test_a_nan_loss_is_reported_and_its_step_left_out(tmp_path: Path) -> None:
+    planted_run(tmp_path / "with", induction=True)
+    with pf.Recorder(tmp_path / "with") as recorder:
+        losses = np.ones((64, 256), np.float32)
+        losses[3, 7] = np.nan
+        recorder.log(20_000, tokens_seen=1, per_token_loss={"text": losses})
+    archive = pf.open(tmp_path)
+    assert verdict(archive, "with")[schema.PHASE_CHANGE] is True
+    problem = archive.problems.row(0, named=True)
+    assert "20000" in problem[schema.OBJECT]
+    assert "nan" in problem[schema.FOUND].lower()
+
+
+def test_a_run_without_patterns_has_a_verdict_that_says_why(tmp_path: Path) -> None:
+    with pf.Recorder(tmp_path / "bare", probes={"text": pf.Probe(np.ones((4, 257), int))}) as recorder:
+        for step in range(1, 40):
+            recorder.log(step, per_token_loss={"text": np.full((4, 256), 1.0 / step, np.float32)})
+    found = verdict(pf.open(tmp_path), "bare")
+    assert found[schema.PHASE_CHANGE] is False
+    assert "patterns" in found[schema.REASON]
+
+
+def test_an_empty_directory_says_what_a_run_looks_like(tmp_path: Path) -> None:
+    with pytest.raises(pf.exceptions.MissingDataError, match=r"phaseflow\.json"):
+        pf.open(tmp_path)

@@ -1,0 +1,95 @@
+"""The page: offline, the verdict first, every figure there, nothing lost of what could not be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import phaseflow as pf
+from phaseflow import schema
+from phaseflow.reporting import words
+from phaseflow.reporting.page import number
+
+
+@pytest.fixture(scope="module")
+def page(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return pf.report(planted, tmp_path_factory.mktemp("page") / "report.html").read_text()
+
+
+def test_nothing_is_fetched_when_the_page_is_opened(page: str) -> None:
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page)
+
+
+def test_the_verdict_stands_before_every_figure(page: str) -> None:
+    body = page[page.index("<body>") :]
+    assert (
+        body.index("Phase change in 1 of 2 runs")
+        < body.index("Phase change between steps")
+        < body.index('id="figure-1"')
+    )
+
+
+def test_every_figure_is_there(page: str) -> None:
+    for number_, title in enumerate(
+        ["Loss", "In-context learning score", "Prefix matching of every head", "Where in the context the loss falls"],
+        start=1,
+    ):
+        assert f"<h2>{number_}. {title}</h2>" in page
+
+
+def test_a_late_index_short_of_the_paper_is_said(page: str) -> None:
+    assert "the last usable index, 256, stands in" in page
+
+
+def test_the_command_that_reproduces_it_is_named(page: str, planted: Path) -> None:
+    assert f"phaseflow report {planted}" in page
+
+
+def test_text_from_an_archive_cannot_become_markup(tmp_path: Path) -> None:
+    import numpy as np
+
+    config = {"note": "<script>alert(1)</script>"}
+    with pf.Recorder(tmp_path / "run", config=config, probes={"text": pf.Probe(np.ones((4, 257), int))}) as recorder:
+        for step in range(1, 30):
+            recorder.log(step, per_token_loss={"text": np.full((4, 256), 1 / step, np.float32)})
+    html = pf.report(tmp_path, tmp_path / "report.html").read_text()
+    assert "<script>alert(1)" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(
+    planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("the old one")
+    monkeypatch.setattr("phaseflow.reporting.page.get_plotlyjs", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pf.report(planted, page)
+    assert page.read_text() == "the old one"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (0.12345, "0.123"),
+        (1234.5, "1,234"),
+        (12345, "12,345"),
+        (True, "True"),
+        ("x", "x"),
+    ],
+)
+def test_numbers_are_written_for_a_reader(value: object, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_probability_is_never_a_false_zero() -> None:
+    assert words.probability(0.0) == "below 0.001"
+    assert words.probability(0.0213) == "0.021"
+
+
+def test_a_run_without_a_change_says_why() -> None:
+    verdict = {schema.PHASE_CHANGE: False, schema.REASON: "no head became an induction head", schema.HEADS: []}
+    assert words.answer(verdict) == "No phase change"
+    assert words.facts(verdict) == [("why", "no head became an induction head")]
