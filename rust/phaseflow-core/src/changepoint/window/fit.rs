@@ -12,6 +12,8 @@ use crate::changepoint::linear_algebra::{add_scaled, dot};
 pub(crate) const ROUNDING: f64 = 1e-28;
 /// Times the best window and the noise level are chosen in turn.
 const TURNS: usize = 3;
+/// An AR(1) coefficient at which windows are found whatever the coefficient is.
+const WEAK_RHO: f64 = 0.3;
 
 /// The best noise level for a curve beside given columns.
 #[derive(Debug, Clone, Copy)]
@@ -155,28 +157,50 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
     if Beside::new(noise, null.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
         return fit;
     }
-    let mut level = null.level;
-    for _ in 0..TURNS {
-        let beside = Beside::new(noise, level, earlier, curve);
-        let (b, parts) = beside.hinge_products(detector);
-        let table = detector.table(level);
-        let best = if parts.is_empty() { table.best(&b) } else { table.best_beside(&b, &parts) };
-        let Some(best) = best else { break };
-        let (start, end) = (detector.places.at(best.start), detector.places.at(best.end));
-        let ramp = noise.image(&super::shape::Shape::Ramp.over(&detector.places.u, start, end));
-        let mut with: Vec<&Image> = earlier.to_vec();
-        with.extend([&ramp, curve]);
-        let alternative = likeliest(noise, &with);
-        let statistic = 2.0 * (alternative.value - null.value);
-        if fit.window.is_some() && statistic <= fit.statistic {
-            break;
+    for first in first_levels(noise, null.level) {
+        let mut level = first;
+        for _ in 0..TURNS {
+            let Some((window, alternative)) = best_at(detector, earlier, curve, level) else { break };
+            let statistic = 2.0 * (alternative.value - null.value);
+            let better = fit.window.is_none() || statistic > fit.statistic;
+            if better {
+                fit.statistic = statistic.max(0.0);
+                fit.window = Some(window);
+            }
+            if !better || alternative.level == level {
+                break;
+            }
+            level = alternative.level;
         }
-        fit.statistic = statistic.max(0.0);
-        fit.window = Some((best.start, best.end));
-        if alternative.level == level {
-            break;
-        }
-        level = alternative.level;
     }
     fit
+}
+
+/// Noise levels to scan at first. A strong window looks like strong autocorrelation or a rough base while it is not in
+/// the model, and at that level the scan may prefer a wrong window; so it also starts from weaker ones.
+fn first_levels(noise: &Noise, null: Level) -> Vec<Level> {
+    let weak = noise.correlations.iter().position(|correlation| correlation.rho >= WEAK_RHO).unwrap_or(0);
+    let rho = weak.min(null.rho);
+    let mut levels = vec![null, Level { rho, tau: 0 }, Level { rho, tau: null.tau.saturating_sub(4) }];
+    levels.dedup();
+    levels
+}
+
+/// The window of largest gain at one noise level, and the likelihood with it over all levels.
+fn best_at(
+    detector: &Detector,
+    earlier: &[&Image],
+    curve: &Image,
+    level: Level,
+) -> Option<((usize, usize), Likelihood)> {
+    let noise = &detector.noise;
+    let beside = Beside::new(noise, level, earlier, curve);
+    let (b, parts) = beside.hinge_products(detector);
+    let table = detector.table(level);
+    let best = if parts.is_empty() { table.best(&b) } else { table.best_beside(&b, &parts) }?;
+    let (start, end) = (detector.places.at(best.start), detector.places.at(best.end));
+    let ramp = noise.image(&super::shape::Shape::Ramp.over(&detector.places.u, start, end));
+    let mut with: Vec<&Image> = earlier.to_vec();
+    with.extend([&ramp, curve]);
+    Some(((best.start, best.end), likeliest(noise, &with)))
 }

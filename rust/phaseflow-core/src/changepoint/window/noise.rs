@@ -131,7 +131,10 @@ impl Correlation {
 
     pub(crate) fn project(&self, y: &[f64], deviations: &[f64]) -> Projected {
         let mut rest = whiten(self.rho, deviations, y);
-        project_out(&mut rest, &self.base);
+        for column in &self.base {
+            let part = dot(column, &rest);
+            add_scaled(&mut rest, -part, column);
+        }
         let parts: Vec<f64> = self.directions.iter().map(|direction| dot(direction, &rest)).collect();
         for (direction, part) in self.directions.iter().zip(&parts) {
             add_scaled(&mut rest, -part, direction);
