@@ -155,7 +155,9 @@ def detect_windows(
 def _vector(argument: str, value: ArrayLike, n_samples: int) -> NDArray[np.float64]:
     vector = np.ascontiguousarray(value, dtype=np.float64)
     if vector.shape != (n_samples,):
-        raise ShapeError(f"{argument} has shape {vector.shape}, expected ({n_samples},), one for every sample of signal")
+        raise ShapeError(
+            f"{argument} has shape {vector.shape}, expected ({n_samples},), one for every sample of signal"
+        )
     return vector
 
 
@@ -202,9 +204,9 @@ def _table(tables: list[dict[str, NDArray[np.float64]]], keep: NDArray[np.bool_]
     import polars as pl
 
     names = (schema.SERIES, *_COLUMNS, schema.P_VALUE)
-    types = {name: pl.Int64 if name == schema.SERIES else pl.Float64 for name in names}
-    data = {name: np.concatenate([table[name] for table in tables]) if tables else [] for name in names}
-    frame = pl.DataFrame(data, schema=types)
+    types: dict[str, type[pl.DataType]] = {name: pl.Int64 if name == schema.SERIES else pl.Float64 for name in names}
+    parts = [pl.DataFrame(table, schema=types) for table in tables]
+    frame = pl.concat([pl.DataFrame(schema=types), *parts])
     if keep is not None:
         frame = frame.filter(pl.Series(keep[frame[schema.SERIES].to_numpy()], dtype=pl.Boolean))
     return frame.sort(schema.SERIES, schema.START)

@@ -10,6 +10,8 @@ use pyo3::types::PyDict;
 use crate::compute::compute;
 use crate::error::to_python;
 
+type StatisticAndWindow = (f64, Option<(usize, usize)>);
+
 /// A prepared grid of checkpoints; Python keeps the last few, because their simulated thresholds are worth keeping.
 #[pyclass(frozen, module = "phaseflow._core")]
 struct WindowDetector(Arc<Detector>);
@@ -71,6 +73,20 @@ impl WindowDetector {
         add("size_upper", |window| window.size_interval.1)?;
         add("p_value", |window| window.p_value)?;
         Ok((columns, PyArray1::from_vec(py, found.p_values)))
+    }
+
+    /// For every series `(statistic, (start, end) as checkpoint indices or None)` of its clearest window.
+    #[pyo3(signature = (signals, *, threads))]
+    fn clearest(
+        &self,
+        py: Python<'_>,
+        signals: PyReadonlyArray2<'_, f64>,
+        threads: Option<usize>,
+    ) -> PyResult<Vec<StatisticAndWindow>> {
+        let detector = Arc::clone(&self.0);
+        let signals = signals.as_array();
+        let clearest = compute(py, threads, |cancel| detector.clearest(signals, cancel))?;
+        Ok(clearest.into_iter().map(|found| (found.statistic, found.window)).collect())
     }
 }
 

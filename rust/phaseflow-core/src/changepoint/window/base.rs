@@ -50,7 +50,7 @@ impl Scale {
     }
 
     /// The x at a place of the axis.
-    pub(crate) fn from_axis(self, u: f64) -> f64 {
+    pub(crate) fn x_of_axis(self, u: f64) -> f64 {
         match self {
             Self::Log => 10.0_f64.powf(u),
             Self::Linear => u,

@@ -49,6 +49,15 @@ pub struct Windows {
     pub p_values: Vec<f64>,
 }
 
+/// The clearest window of a series, significant or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clearest {
+    /// Twice its gain in restricted log-likelihood.
+    pub statistic: f64,
+    /// The checkpoints it starts and ends at; `None` where the base fits to rounding.
+    pub window: Option<(usize, usize)>,
+}
+
 /// When a window counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -79,7 +88,8 @@ struct Curve {
 impl Detector {
     /// The windows of every row of `signals` (series, sample).
     pub fn detect(&self, signals: ArrayView2<'_, f64>, limits: Limits, cancel: &Cancel) -> Result<Windows> {
-        check(self, &signals, limits)?;
+        check_signals(self, &signals)?;
+        check_limits(limits)?;
         let mut curves: Vec<Curve> = (0..signals.nrows())
             .into_par_iter()
             .map(|series| {
@@ -97,6 +107,24 @@ impl Detector {
             windows: windows.into_iter().flatten().collect(),
             p_values: curves.iter().map(|curve| curve.p_value.unwrap_or(1.0)).collect(),
         })
+    }
+
+    /// The clearest window of every row, whether significant or not: the statistic, and start and end as checkpoints.
+    pub fn clearest(&self, signals: ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Vec<Clearest>> {
+        check_signals(self, &signals)?;
+        (0..signals.nrows())
+            .into_par_iter()
+            .map(|series| {
+                cancel.check()?;
+                let curve = self.noise.image(&scaled(&signals.row(series).to_vec()).0);
+                let fit = best_window(self, &[], &curve);
+                let sample = |slot: usize| self.places.candidates[slot];
+                Ok(Clearest {
+                    statistic: fit.statistic,
+                    window: fit.window.map(|(start, end)| (sample(start), sample(end))),
+                })
+            })
+            .collect()
     }
 
     fn round(&self, curves: &mut [Curve], limits: Limits, cancel: &Cancel) -> Result<()> {
@@ -186,7 +214,7 @@ fn touches(first: &Change, second: &Change) -> bool {
     second.start <= first.end + reach && second.end >= first.start - reach
 }
 
-fn check(detector: &Detector, signals: &ArrayView2<'_, f64>, limits: Limits) -> Result<()> {
+fn check_signals(detector: &Detector, signals: &ArrayView2<'_, f64>) -> Result<()> {
     if signals.ncols() != detector.n_samples() {
         return Err(Error::ShapeMismatch {
             argument: "signal",
@@ -198,6 +226,10 @@ fn check(detector: &Detector, signals: &ArrayView2<'_, f64>, limits: Limits) -> 
     if let Some(((series, sample), &value)) = signals.indexed_iter().find(|(_, value)| !value.is_finite()) {
         return Err(Error::NotFinite { argument: "signal", index: format!("{series}, {sample}"), value });
     }
+    Ok(())
+}
+
+fn check_limits(limits: Limits) -> Result<()> {
     if !(limits.level > 0.0 && limits.level <= 1.0) {
         return Err(Error::OutOfRange {
             argument: "level",

@@ -105,7 +105,7 @@ impl Detector {
 
     /// The x of a place on the model's axis.
     pub(crate) fn x_at(&self, place: f64) -> f64 {
-        self.options.scale.from_axis(self.centre + self.half_range * place)
+        self.options.scale.x_of_axis(self.centre + self.half_range * place)
     }
 
     /// Whether a window may lie there: between the candidates, not wider than allowed, and not narrower than the

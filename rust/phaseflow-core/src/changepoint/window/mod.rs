@@ -12,5 +12,5 @@ mod scan;
 mod shape;
 
 pub use base::{Base, Scale};
-pub use detect::{Limits, Window, Windows};
+pub use detect::{Clearest, Limits, Window, Windows};
 pub use detector::{Detector, Options};
