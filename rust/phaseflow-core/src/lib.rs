@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod changepoint;
 pub mod error;
 pub mod loss;
+pub mod random;
 pub mod tensor;
 mod vectorize;
 

@@ -1,7 +1,95 @@
 //! Bindings of `phaseflow_core::changepoint`.
 
-use pyo3::prelude::*;
+use std::sync::Arc;
 
-pub(crate) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use phaseflow_core::changepoint::window::{Base, Detector, Limits, Options, Scale, Window};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::compute::compute;
+use crate::error::to_python;
+
+type StatisticAndWindow = (f64, Option<(usize, usize)>);
+
+/// A prepared grid of checkpoints; Python keeps the last few, because their simulated thresholds are worth keeping.
+#[pyclass(frozen, module = "phaseflow._core")]
+struct WindowDetector(Arc<Detector>);
+
+#[pymethods]
+impl WindowDetector {
+    #[new]
+    #[pyo3(signature = (x, variance, *, scale, base, flank, max_width, simulations, seed))]
+    #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
+    fn new(
+        py: Python<'_>,
+        x: PyReadonlyArray1<'_, f64>,
+        variance: Option<PyReadonlyArray1<'_, f64>>,
+        scale: &str,
+        base: &str,
+        flank: usize,
+        max_width: Option<f64>,
+        simulations: usize,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let names = Scale::from_name(scale).and_then(|scale| Ok((scale, Base::from_name(base)?)));
+        let (scale, base) = names.map_err(|error| to_python(py, error))?;
+        let options = Options { scale, base, flank, max_width, simulations, seed };
+        let x = x.as_array().to_vec();
+        let variance = variance.map(|variance| variance.as_array().to_vec());
+        let detector = compute(py, None, |_| Detector::new(&x, variance.as_deref(), options))?;
+        Ok(Self(Arc::new(detector)))
+    }
+
+    /// Columns of the windows' table as a dict of arrays, and the p-value of every series.
+    #[pyo3(signature = (signals, *, level, max_windows, min_size, threads))]
+    fn detect<'py>(
+        &self,
+        py: Python<'py>,
+        signals: PyReadonlyArray2<'py, f64>,
+        level: f64,
+        max_windows: usize,
+        min_size: f64,
+        threads: Option<usize>,
+    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyArray1<f64>>)> {
+        let detector = Arc::clone(&self.0);
+        let signals = signals.as_array();
+        let limits = Limits { level, max_windows, min_size };
+        let found = compute(py, threads, |cancel| detector.detect(signals, limits, cancel))?;
+        let columns = PyDict::new(py);
+        let series = found.windows.iter().map(|window| window.series as i64);
+        columns.set_item("series", PyArray1::from_iter(py, series))?;
+        let add = |name: &str, value: fn(&Window) -> f64| {
+            columns.set_item(name, PyArray1::from_iter(py, found.windows.iter().map(value)))
+        };
+        add("start", |window| window.start)?;
+        add("start_lower", |window| window.start_interval.0)?;
+        add("start_upper", |window| window.start_interval.1)?;
+        add("end", |window| window.end)?;
+        add("end_lower", |window| window.end_interval.0)?;
+        add("end_upper", |window| window.end_interval.1)?;
+        add("size", |window| window.size)?;
+        add("size_lower", |window| window.size_interval.0)?;
+        add("size_upper", |window| window.size_interval.1)?;
+        add("p_value", |window| window.p_value)?;
+        Ok((columns, PyArray1::from_vec(py, found.p_values)))
+    }
+
+    /// For every series `(statistic, (start, end) as checkpoint indices or None)` of its clearest window.
+    #[pyo3(signature = (signals, *, threads))]
+    fn clearest(
+        &self,
+        py: Python<'_>,
+        signals: PyReadonlyArray2<'_, f64>,
+        threads: Option<usize>,
+    ) -> PyResult<Vec<StatisticAndWindow>> {
+        let detector = Arc::clone(&self.0);
+        let signals = signals.as_array();
+        let clearest = compute(py, threads, |cancel| detector.clearest(signals, cancel))?;
+        Ok(clearest.into_iter().map(|found| (found.statistic, found.window)).collect())
+    }
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<WindowDetector>()
 }

@@ -1,1 +1,4 @@
 //! Changepoints and phase-change windows of curves.
+
+mod linear_algebra;
+pub mod window;

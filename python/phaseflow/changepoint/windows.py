@@ -1,0 +1,212 @@
+"""Phase-change windows: smooth, then steep between a start and an end, then smooth again."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phaseflow import _core, schema
+from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_KEPT_GRIDS = 16
+_COLUMNS = tuple(
+    name
+    for column in (schema.START, schema.END, schema.SIZE)
+    for name in (column, schema.lower(column), schema.upper(column))
+)
+
+
+def detect_windows(
+    signal: ArrayLike,
+    *,
+    x: ArrayLike | None = None,
+    scale: str = "log",
+    base: str = "decay",
+    level: float = 0.05,
+    fdr: float | None = None,
+    variance: ArrayLike | None = None,
+    max_windows: int = 3,
+    min_size: float = 0.0,
+    max_width: float | None = None,
+    flank: int = 3,
+    simulations: int = 1000,
+    seed: int = 0,
+    threads: int | None = None,
+) -> "pl.DataFrame":
+    """Where a learning curve changes faster than smooth learning does: start, end and size, each with its certainty.
+
+    A curve is modelled as a smooth base, plus ``size * shape((u - start) / (end - start))`` with a shape that rises
+    from 0 to 1, plus noise that may be correlated from one checkpoint to the next. Every pair of checkpoints is tried
+    as (start, end) by generalised least squares; the largest improvement is held against its distribution on simulated
+    curves without a window, on the same checkpoints and with the same estimated noise.
+
+    Parameters
+    ----------
+    signal
+        ``(sample,)`` or ``(series, sample)``: one value a checkpoint; at least 12 that are not NaN. NaN means that the
+        checkpoint is missing for that series; infinities are refused.
+    x
+        ``(sample,)``: the step (or tokens seen) of every checkpoint, strictly increasing. Without it the checkpoints
+        are numbered 1, 2, 3, ...
+    scale
+        ``"log"``: the model is smooth, and a window has its width, in log10(x); needs ``x > 0``, so leave out step 0.
+        ``"linear"``: in x itself.
+    base
+        What smooth learning may look like. ``"decay"``: the span of 1, u, x^-1/4, x^-1/2 (u is log10(x) or x) plus a
+        mixture of exponential relaxations exp(-rate x) whose weights are random with one estimated variance; it
+        follows power laws, exponentials and their sums however small the noise, and calls a window only what is
+        sharper in log x than one relaxation (10 to 90 % within 1.34 decades). ``"power"``: the span alone.
+        ``"cubic"``, ``"line"``, ``"constant"``: a polynomial in u.
+    level
+        False-alarm rate of one series, above 0 and at most 1.
+    fdr
+        With several series: keep the windows of those series only whose p-values pass Benjamini and Hochberg's
+        procedure at this false-discovery rate.
+    variance
+        ``(sample,)``: the noise variance of every checkpoint, where it is known to change along the curve. Only
+        its shape counts; its scale is estimated from the curve.
+    max_windows
+        Most windows of one series.
+    min_size
+        Smallest absolute size to report, in units of the signal. A curve with very small noise has windows that are
+        certain and of no interest.
+    max_width
+        Widest window, in decades of x (scale ``"log"``) or in x.
+    flank
+        Checkpoints that must lie before a start and after an end.
+    simulations
+        Simulated curves for each noise level that occurs, at least 100. They are kept between calls with the same x.
+    seed
+        Seed of those.
+    threads
+        Number of threads, all by default. The result does not depend on it.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a window, by series and start: ``series`` (0 for a single curve); ``start`` and ``end`` in units of
+        ``x``, where the steepest tangent of the window meets its lower and upper level; ``size`` in units of the
+        signal, negative for a drop; ``*_lower`` and ``*_upper``, their 95 % profile-likelihood intervals; ``p_value``.
+
+    Raises
+    ------
+    ShapeError
+        ``signal`` has no or more than two axes, fewer than 12 samples, or does not fit ``x`` or ``variance``.
+    NotFiniteError
+        An infinity in ``signal``, a NaN or an infinity in ``x``.
+    ParameterError
+        ``x`` does not increase or has no logarithm; a parameter is out of its range.
+
+    Notes
+    -----
+    The noise is AR(1) by checkpoint. Its coefficient and the relaxations' variance are chosen by restricted maximum
+    likelihood with and without the window; the simulated curves go through the same. A p-value below about
+    ``1 / simulations`` is an extrapolation by an exponential tail and says "very small", not how small.
+
+    A window says that the curve is steeper there than any mixture of relaxations makes it, not why: the end of
+    warm-up or a change of learning rate gives one too. Several windows of one curve are found one after the other, so a
+    second, smaller one raises the noise estimate while the first is tested.
+
+    Examples
+    --------
+    >>> import numpy as np, phaseflow as pf
+    >>> step = np.logspace(1, 4, 120)
+    >>> noise = np.random.default_rng(0).normal(0, 0.02, 120)
+    >>> drop = np.clip((np.log10(step) - 2.5) / 0.3, 0, 1)
+    >>> found = pf.detect_windows(step**-0.3 - 0.4 * drop + noise, x=step)
+    >>> len(found), bool(found["p_value"][0] < 0.001)
+    (1, True)
+    """
+    values = np.asarray(signal, dtype=np.float64)
+    if values.ndim not in (1, 2):
+        raise ShapeError(f"signal must have axes (sample,) or (series, sample), got {values.ndim} axes")
+    rows = np.ascontiguousarray(np.atleast_2d(values))
+    n_samples = rows.shape[1]
+    steps = np.arange(1.0, n_samples + 1.0) if x is None else _vector("x", x, n_samples)
+    deviations = None if variance is None else _vector("variance", variance, n_samples)
+    if np.isinf(rows).any():
+        series, sample = np.argwhere(np.isinf(rows))[0]
+        raise NotFiniteError(
+            f"signal[{series}, {sample}] is {rows[series, sample]}, expected a number, or NaN where it is missing"
+        )
+    if fdr is not None and not 0 < fdr <= 1:
+        raise ParameterError(f"fdr is {fdr}, expected above 0, at most 1")
+
+    options = (scale, base, flank, max_width, simulations, seed)
+    tables, p_values = [], np.ones(len(rows))
+    for members, present in _by_present_samples(rows):
+        grid = _grid(steps[present].tobytes(), None if deviations is None else deviations[present].tobytes(), *options)
+        columns, p_values[members] = grid.detect(
+            np.ascontiguousarray(rows[np.ix_(members, present)]),
+            level=level,
+            max_windows=max_windows,
+            min_size=min_size,
+            threads=threads,
+        )
+        columns[schema.SERIES] = members[columns[schema.SERIES]]
+        tables.append(columns)
+    return _table(tables, None if fdr is None else _discoveries(p_values, fdr))
+
+
+def _vector(argument: str, value: ArrayLike, n_samples: int) -> NDArray[np.float64]:
+    vector = np.ascontiguousarray(value, dtype=np.float64)
+    if vector.shape != (n_samples,):
+        raise ShapeError(
+            f"{argument} has shape {vector.shape}, expected ({n_samples},), one for every sample of signal"
+        )
+    return vector
+
+
+def _by_present_samples(rows: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Series that miss the same checkpoints share a grid."""
+    missing = np.isnan(rows)
+    if not missing.any():
+        return [(np.arange(len(rows)), ~missing[0])] if len(rows) else []
+    patterns, member_of = np.unique(missing, axis=0, return_inverse=True)
+    return [(np.flatnonzero(member_of.ravel() == index), ~pattern) for index, pattern in enumerate(patterns)]
+
+
+@lru_cache(maxsize=_KEPT_GRIDS)
+def _grid(
+    x: bytes,
+    variance: bytes | None,
+    scale: str,
+    base: str,
+    flank: int,
+    max_width: float | None,
+    simulations: int,
+    seed: int,
+) -> "_core.WindowDetector":
+    return _core.WindowDetector(
+        np.frombuffer(x),
+        None if variance is None else np.frombuffer(variance),
+        scale=scale,
+        base=base,
+        flank=flank,
+        max_width=max_width,
+        simulations=simulations,
+        seed=seed,
+    )
+
+
+def _discoveries(p_values: NDArray[np.float64], fdr: float) -> NDArray[np.bool_]:
+    """Which series pass Benjamini and Hochberg's procedure."""
+    ordered = np.sort(p_values)
+    passing = np.flatnonzero(ordered <= fdr * np.arange(1, len(ordered) + 1) / len(ordered))
+    return p_values <= (ordered[passing[-1]] if len(passing) else -1.0)
+
+
+def _table(tables: list[dict[str, NDArray[np.float64]]], keep: NDArray[np.bool_] | None) -> "pl.DataFrame":
+    import polars as pl
+
+    names = (schema.SERIES, *_COLUMNS, schema.P_VALUE)
+    types: dict[str, type[pl.DataType]] = {name: pl.Int64 if name == schema.SERIES else pl.Float64 for name in names}
+    parts = [pl.DataFrame(table, schema=types) for table in tables]
+    frame = pl.concat([pl.DataFrame(schema=types), *parts])
+    if keep is not None:
+        frame = frame.filter(pl.Series(keep[frame[schema.SERIES].to_numpy()], dtype=pl.Boolean))
+    return frame.sort(schema.SERIES, schema.START)

@@ -1,0 +1,120 @@
+//! The little dense linear algebra the detector needs: vectors as slices, matrices as lists of columns.
+
+/// Inner product, in eight fixed lanes so that the compiler may use vector registers without changing the result.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a_blocks.zip(b_blocks) {
+        for lane in 0..8 {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    lanes.iter().sum::<f64>() + tail
+}
+
+/// `target += factor * source`.
+pub(crate) fn add_scaled(target: &mut [f64], factor: f64, source: &[f64]) {
+    for (t, s) in target.iter_mut().zip(source) {
+        *t += factor * s;
+    }
+}
+
+/// Removes from `vector` its part in the span of the orthonormal `basis`; twice, so that rounding does not add up.
+pub(crate) fn project_out(vector: &mut [f64], basis: &[Vec<f64>]) {
+    for _ in 0..2 {
+        for column in basis {
+            let part = dot(column, vector);
+            add_scaled(vector, -part, column);
+        }
+    }
+}
+
+/// Orthonormal columns with the span of `columns`, and the log of the product of the lengths removed
+/// (`ln |det R|` of a QR decomposition). A column that depends on earlier ones to 1e-12 is left out.
+pub(crate) fn orthonormalise(columns: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, f64) {
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(columns.len());
+    let mut log_det = 0.0;
+    for mut column in columns {
+        let before = dot(&column, &column).sqrt();
+        project_out(&mut column, &basis);
+        let length = dot(&column, &column).sqrt();
+        if length > 1e-12 * before && length > 0.0 {
+            column.iter_mut().for_each(|value| *value /= length);
+            log_det += length.ln();
+            basis.push(column);
+        }
+    }
+    (basis, log_det)
+}
+
+/// Left singular vectors and squared singular values of `columns`, largest first, by one-sided Jacobi rotations;
+/// those below `1e-14` of the largest squared value are left out.
+pub(crate) fn principal_directions(mut columns: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, Vec<f64>) {
+    const SWEEPS: usize = 30;
+    for _ in 0..SWEEPS {
+        let mut rotated = false;
+        for j in 1..columns.len() {
+            let (left, right) = columns.split_at_mut(j);
+            let second = &mut right[0];
+            for first in left {
+                let (aa, bb, ab) = (dot(first, first), dot(second, second), dot(first, second));
+                if ab.abs() <= 1e-15 * (aa * bb).sqrt() || ab == 0.0 {
+                    continue;
+                }
+                rotated = true;
+                let zeta = (bb - aa) / (2.0 * ab);
+                let tangent = zeta.signum() / (zeta.abs() + (1.0 + zeta * zeta).sqrt());
+                let cosine = 1.0 / (1.0 + tangent * tangent).sqrt();
+                let sine = cosine * tangent;
+                for (x, y) in first.iter_mut().zip(second.iter_mut()) {
+                    (*x, *y) = (cosine * *x - sine * *y, sine * *x + cosine * *y);
+                }
+            }
+        }
+        if !rotated {
+            break;
+        }
+    }
+    let mut found: Vec<(f64, Vec<f64>)> = columns.into_iter().map(|column| (dot(&column, &column), column)).collect();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let largest = found.first().map_or(0.0, |first| first.0);
+    found.retain(|(strength, _)| *strength > 1e-14 * largest);
+    let strengths = found.iter().map(|(strength, _)| *strength).collect();
+    let (directions, _) = orthonormalise(found.into_iter().map(|(_, column)| column).collect());
+    (directions, strengths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dot, orthonormalise, principal_directions};
+
+    #[test]
+    fn principal_directions_of_a_diagonal_matrix_are_its_axes() {
+        let (directions, strengths) = principal_directions(vec![vec![0.0, 2.0, 0.0], vec![3.0, 0.0, 0.0]]);
+        assert_eq!(strengths, vec![9.0, 4.0]);
+        assert_eq!(directions, vec![vec![1.0, 0.0, 0.0], vec![0.0, 1.0, 0.0]]);
+    }
+
+    #[test]
+    fn principal_directions_rebuild_the_matrix_product() {
+        let columns: Vec<Vec<f64>> =
+            (0..6).map(|k| (0..20).map(|i| (-0.3 * f64::from(k) * f64::from(i)).exp()).collect()).collect();
+        let (directions, strengths) = principal_directions(columns.clone());
+        for i in 0..20 {
+            for j in 0..20 {
+                let expected: f64 = columns.iter().map(|c| c[i] * c[j]).sum();
+                let rebuilt: f64 = directions.iter().zip(&strengths).map(|(u, s)| s * u[i] * u[j]).sum();
+                assert!((expected - rebuilt).abs() < 1e-10);
+            }
+        }
+    }
+
+    #[test]
+    fn orthonormal_columns_are_orthonormal_and_dependent_ones_are_dropped() {
+        let (basis, log_det) = orthonormalise(vec![vec![2.0, 0.0], vec![4.0, 0.0], vec![1.0, 3.0]]);
+        assert_eq!(basis.len(), 2);
+        assert!((log_det - 6.0_f64.ln()).abs() < 1e-15);
+        assert!(dot(&basis[0], &basis[1]).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,251 @@
+//! From curves to windows.
+//!
+//! Rounds: every curve that is still open is fitted (in parallel), the noise levels this needs are simulated, and a
+//! curve whose best window is significant keeps it and goes into the next round, where that window is a column of its
+//! base. What a further round finds touching an earlier window is taken for the rest of its shape: it stays in the
+//! base but is not reported.
+
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+use super::detector::Detector;
+use super::fit::{Fit, best_window};
+use super::interval::{Intervals, intervals};
+use super::noise::Image;
+use super::null::scaled;
+use super::refine::{Change, refine};
+use crate::{Cancel, Error, Result};
+
+/// Columns that only mend the shape of reported windows, at most, for each of those.
+const MENDINGS: usize = 2;
+
+/// A phase change of one curve, in the units of x and of the signal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Row of the signal.
+    pub series: usize,
+    /// Where it starts, and the 95% interval of that.
+    pub start: f64,
+    /// Lower and upper end.
+    pub start_interval: (f64, f64),
+    /// Where it ends.
+    pub end: f64,
+    /// Lower and upper end.
+    pub end_interval: (f64, f64),
+    /// Height over the base: negative for a drop.
+    pub size: f64,
+    /// Lower and upper end.
+    pub size_interval: (f64, f64),
+    /// Probability of a window this clear on a curve without one.
+    pub p_value: f64,
+}
+
+/// What [`Detector::detect`] returns.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    /// All windows, by series and start.
+    pub windows: Vec<Window>,
+    /// The p-value of the clearest window of every series, significant or not.
+    pub p_values: Vec<f64>,
+}
+
+/// The clearest window of a series, significant or not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clearest {
+    /// Twice its gain in restricted log-likelihood.
+    pub statistic: f64,
+    /// The checkpoints it starts and ends at; `None` where the base fits to rounding.
+    pub window: Option<(usize, usize)>,
+}
+
+/// When a window counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// False-alarm rate of one series.
+    pub level: f64,
+    /// Most windows of a series.
+    pub max_windows: usize,
+    /// Smallest absolute size reported, in units of the signal.
+    pub min_size: f64,
+}
+
+struct Found {
+    change: Change,
+    image: Image,
+    p_value: f64,
+    mends: bool,
+}
+
+struct Curve {
+    series: usize,
+    image: Image,
+    scale: f64,
+    found: Vec<Found>,
+    p_value: Option<f64>,
+    open: bool,
+}
+
+impl Detector {
+    /// The windows of every row of `signals` (series, sample).
+    pub fn detect(&self, signals: ArrayView2<'_, f64>, limits: Limits, cancel: &Cancel) -> Result<Windows> {
+        check_signals(self, &signals)?;
+        check_limits(limits)?;
+        let mut curves: Vec<Curve> = (0..signals.nrows())
+            .into_par_iter()
+            .map(|series| {
+                cancel.check()?;
+                let (curve, scale) = scaled(&signals.row(series).to_vec());
+                let image = self.noise.image(&curve);
+                Ok(Curve { series, image, scale, found: Vec::new(), p_value: None, open: true })
+            })
+            .collect::<Result<_>>()?;
+        while curves.iter().any(|curve| curve.open) {
+            self.round(&mut curves, limits, cancel)?;
+        }
+        let windows = curves.par_iter().map(|curve| self.report(curve, limits, cancel)).collect::<Result<Vec<_>>>()?;
+        Ok(Windows {
+            windows: windows.into_iter().flatten().collect(),
+            p_values: curves.iter().map(|curve| curve.p_value.unwrap_or(1.0)).collect(),
+        })
+    }
+
+    /// The clearest window of every row, whether significant or not: the statistic, and start and end as checkpoints.
+    pub fn clearest(&self, signals: ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Vec<Clearest>> {
+        check_signals(self, &signals)?;
+        (0..signals.nrows())
+            .into_par_iter()
+            .map(|series| {
+                cancel.check()?;
+                let curve = self.noise.image(&scaled(&signals.row(series).to_vec()).0);
+                let fit = best_window(self, &[], &curve);
+                let sample = |slot: usize| self.places.candidates[slot];
+                Ok(Clearest {
+                    statistic: fit.statistic,
+                    window: fit.window.map(|(start, end)| (sample(start), sample(end))),
+                })
+            })
+            .collect()
+    }
+
+    fn round(&self, curves: &mut [Curve], limits: Limits, cancel: &Cancel) -> Result<()> {
+        let fits: Vec<Option<Fit>> = curves
+            .par_iter()
+            .map(|curve| {
+                cancel.check()?;
+                let earlier: Vec<&Image> = curve.found.iter().map(|found| &found.image).collect();
+                Ok(curve.open.then(|| best_window(self, &earlier, &curve.image)))
+            })
+            .collect::<Result<_>>()?;
+        let mut p_values = vec![1.0; curves.len()];
+        for (p_value, fit) in p_values.iter_mut().zip(&fits) {
+            if let Some(fit) = fit.filter(|fit| fit.window.is_some()) {
+                *p_value = self.null(fit.null_level, cancel)?.p_value(fit.statistic);
+            }
+        }
+        curves.par_iter_mut().zip(&fits).zip(&p_values).try_for_each(|((curve, fit), &p_value)| {
+            cancel.check()?;
+            if let Some(fit) = fit {
+                curve.p_value.get_or_insert(p_value);
+                self.decide(curve, fit, p_value, limits);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes the window into the curve's base, or closes the curve.
+    fn decide(&self, curve: &mut Curve, fit: &Fit, p_value: f64, limits: Limits) {
+        curve.open = false;
+        let Some((start, end)) = fit.window.filter(|_| p_value <= limits.level) else { return };
+        let earlier: Vec<&Image> = curve.found.iter().map(|found| &found.image).collect();
+        let (start, end) = (self.places.at(start), self.places.at(end));
+        let Some(change) = refine(self, &earlier, &curve.image, start, end) else { return };
+        let mends = curve.found.iter().any(|found| !found.mends && touches(&found.change, &change));
+        let image = self.noise.image(&change.shape.over(&self.places.u, change.start, change.end));
+        curve.found.push(Found { change, image, p_value, mends });
+        let reported = curve.found.iter().filter(|found| !found.mends).count();
+        let mendings = curve.found.len() - reported;
+        curve.open = reported < limits.max_windows && mendings < MENDINGS * reported.max(1);
+    }
+
+    fn report(&self, curve: &Curve, limits: Limits, cancel: &Cancel) -> Result<Vec<Window>> {
+        let mut windows = Vec::new();
+        for (index, found) in curve.found.iter().enumerate() {
+            cancel.check()?;
+            if found.mends {
+                continue;
+            }
+            // The other windows are part of the base; what only mends this one's shape is not.
+            let others: Vec<&Image> = curve
+                .found
+                .iter()
+                .enumerate()
+                .filter(|(other, also)| *other != index && !(also.mends && touches(&found.change, &also.change)))
+                .map(|(_, also)| &also.image)
+                .collect();
+            let change =
+                refine(self, &others, &curve.image, found.change.start, found.change.end).unwrap_or(found.change);
+            if change.size.abs() * curve.scale >= limits.min_size {
+                let intervals = intervals(self, &others, &curve.image, &change);
+                windows.push(self.window(curve, &change, &intervals, found.p_value));
+            }
+        }
+        windows.sort_by(|a, b| a.start.total_cmp(&b.start));
+        Ok(windows)
+    }
+
+    fn window(&self, curve: &Curve, change: &Change, intervals: &Intervals, p_value: f64) -> Window {
+        let places = |interval: (f64, f64)| (self.x_at(interval.0), self.x_at(interval.1));
+        Window {
+            series: curve.series,
+            start: self.x_at(change.start),
+            start_interval: places(intervals.start),
+            end: self.x_at(change.end),
+            end_interval: places(intervals.end),
+            size: change.size * curve.scale,
+            size_interval: (intervals.size.0 * curve.scale, intervals.size.1 * curve.scale),
+            p_value,
+        }
+    }
+}
+
+/// Whether two windows overlap or lie closer than half the first one's width on either side.
+fn touches(first: &Change, second: &Change) -> bool {
+    let reach = 0.5 * (first.end - first.start);
+    second.start <= first.end + reach && second.end >= first.start - reach
+}
+
+fn check_signals(detector: &Detector, signals: &ArrayView2<'_, f64>) -> Result<()> {
+    if signals.ncols() != detector.n_samples() {
+        return Err(Error::ShapeMismatch {
+            argument: "signal",
+            axis: "sample",
+            expected: detector.n_samples(),
+            got: signals.ncols(),
+        });
+    }
+    if let Some(((series, sample), &value)) = signals.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::NotFinite { argument: "signal", index: format!("{series}, {sample}"), value });
+    }
+    Ok(())
+}
+
+fn check_limits(limits: Limits) -> Result<()> {
+    if !(limits.level > 0.0 && limits.level <= 1.0) {
+        return Err(Error::OutOfRange {
+            argument: "level",
+            expected: "above 0, at most 1".into(),
+            got: limits.level.to_string(),
+        });
+    }
+    if limits.max_windows == 0 {
+        return Err(Error::OutOfRange { argument: "max_windows", expected: "at least 1".into(), got: "0".into() });
+    }
+    if limits.min_size.is_nan() || limits.min_size < 0.0 {
+        return Err(Error::OutOfRange {
+            argument: "min_size",
+            expected: "0 or above".into(),
+            got: limits.min_size.to_string(),
+        });
+    }
+    Ok(())
+}

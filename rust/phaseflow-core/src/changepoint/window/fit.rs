@@ -1,0 +1,206 @@
+//! Least squares of a curve with and without a window, with the noise level chosen anew each time.
+//!
+//! `statistic = 2 (largest restricted log-likelihood with a window - largest without)`, both over all noise levels.
+//! Choosing the level on both sides keeps the power that is lost when a window is taken for autocorrelation, and the
+//! simulated distribution of the same statistic pays for the freedom.
+
+use super::detector::Detector;
+use super::noise::{Image, Level, Noise, Projected};
+use crate::changepoint::linear_algebra::{add_scaled, dot};
+
+/// Residual sums of squares below this, on a curve scaled to unit range, are rounding.
+pub(crate) const ROUNDING: f64 = 1e-28;
+/// Times the best window and the noise level are chosen in turn.
+const TURNS: usize = 3;
+/// An AR(1) coefficient at which windows are found whatever the coefficient is.
+const WEAK_RHO: f64 = 0.3;
+
+/// The best noise level for a curve beside given columns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Likelihood {
+    pub(crate) level: Level,
+    pub(crate) value: f64,
+}
+
+/// The best window of a curve, on the grid.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fit {
+    /// Noise level without this window: the one whose simulated distribution the statistic belongs to.
+    pub(crate) null_level: Level,
+    pub(crate) statistic: f64,
+    /// Candidate slots; `None` where the base fits to rounding or no window is usable.
+    pub(crate) window: Option<(usize, usize)>,
+}
+
+/// `a' P b` at a level with the given weights.
+pub(crate) fn product(weights: &[f64], a: &Projected, b: &Projected) -> f64 {
+    let parts: f64 = weights.iter().zip(a.parts.iter().zip(&b.parts)).map(|(w, (x, y))| w * x * y).sum();
+    dot(&a.rest, &b.rest) + parts
+}
+
+fn subtract(target: &mut Projected, factor: f64, source: &Projected) {
+    add_scaled(&mut target.rest, -factor, &source.rest);
+    add_scaled(&mut target.parts, -factor, &source.parts);
+}
+
+/// The level that makes the last of `images` likeliest when all the others are free columns.
+pub(crate) fn likeliest(noise: &Noise, images: &[&Image]) -> Likelihood {
+    let count = images.len();
+    let mut best = Likelihood { level: Level { rho: 0, tau: 0 }, value: f64::NEG_INFINITY };
+    let mut rests = vec![0.0; count * count];
+    let mut gram = vec![0.0; count * count];
+    for rho in 0..noise.correlations.len() {
+        for i in 0..count {
+            for j in 0..=i {
+                rests[i * count + j] = dot(&images[i].0[rho].rest, &images[j].0[rho].rest);
+            }
+        }
+        for tau in 0..noise.taus.len() {
+            let level = Level { rho, tau };
+            let weights = noise.weights(level);
+            for i in 0..count {
+                for j in 0..=i {
+                    let (a, b) = (&images[i].0[rho].parts, &images[j].0[rho].parts);
+                    let parts: f64 = weights.iter().zip(a.iter().zip(b)).map(|(w, (x, y))| w * x * y).sum();
+                    gram[i * count + j] = rests[i * count + j] + parts;
+                }
+            }
+            let left = remaining(&mut gram, count).max(ROUNDING);
+            let value = noise.log_scale(level) - 0.5 * noise.freedom as f64 * left.ln();
+            if value > best.value {
+                best = Likelihood { level, value };
+            }
+        }
+    }
+    best
+}
+
+/// What is left of the last vector's square once the others are removed: elimination on a lower-triangular Gram matrix.
+fn remaining(gram: &mut [f64], count: usize) -> f64 {
+    for pivot in 0..count.saturating_sub(1) {
+        let square = gram[pivot * count + pivot];
+        if square <= ROUNDING {
+            continue;
+        }
+        for i in pivot + 1..count {
+            let factor = gram[i * count + pivot] / square;
+            for j in pivot + 1..=i {
+                gram[i * count + j] -= factor * gram[j * count + pivot];
+            }
+        }
+    }
+    gram[count * count - 1]
+}
+
+/// A curve at one noise level with earlier windows removed from it.
+pub(crate) struct Beside {
+    pub(crate) level: Level,
+    pub(crate) weights: Vec<f64>,
+    /// Earlier windows, orthonormal under `P`.
+    pub(crate) columns: Vec<Projected>,
+    /// The curve, orthogonal to them.
+    pub(crate) curve: Projected,
+}
+
+impl Beside {
+    pub(crate) fn new(noise: &Noise, level: Level, earlier: &[&Image], curve: &Image) -> Self {
+        let mut beside = Self {
+            level,
+            weights: noise.weights(level),
+            columns: Vec::with_capacity(earlier.len()),
+            curve: curve.0[level.rho].clone(),
+        };
+        for image in earlier {
+            let mut column = image.0[level.rho].clone();
+            let before = product(&beside.weights, &column, &column);
+            beside.clear(&mut column);
+            let square = product(&beside.weights, &column, &column);
+            if square > 1e-10 * before && square > ROUNDING {
+                let scale = 1.0 / square.sqrt();
+                column.rest.iter_mut().chain(&mut column.parts).for_each(|value| *value *= scale);
+                beside.columns.push(column);
+            }
+        }
+        let mut curve = beside.curve.clone();
+        beside.clear(&mut curve);
+        beside.curve = curve;
+        beside
+    }
+
+    /// Removes the earlier windows from a vector.
+    pub(crate) fn clear(&self, vector: &mut Projected) {
+        for column in &self.columns {
+            let part = product(&self.weights, column, vector);
+            subtract(vector, part, column);
+        }
+    }
+
+    /// The curve's residual sum of squares.
+    pub(crate) fn square(&self) -> f64 {
+        product(&self.weights, &self.curve, &self.curve)
+    }
+
+    /// Hinge products of the curve and of every earlier window.
+    pub(crate) fn hinge_products(&self, detector: &Detector) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let products = |vector| detector.places.hinge_products(&detector.noise.residual(self.level, vector));
+        (products(&self.curve), self.columns.iter().map(products).collect())
+    }
+}
+
+/// The best window of `curve` beside the earlier ones, and its statistic.
+pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image) -> Fit {
+    let noise = &detector.noise;
+    let mut images: Vec<&Image> = earlier.to_vec();
+    images.push(curve);
+    let null = likeliest(noise, &images);
+    let mut fit = Fit { null_level: null.level, statistic: 0.0, window: None };
+    if Beside::new(noise, null.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
+        return fit;
+    }
+    for first in first_levels(noise, null.level) {
+        let mut level = first;
+        for _ in 0..TURNS {
+            let Some((window, alternative)) = best_at(detector, earlier, curve, level) else { break };
+            let statistic = 2.0 * (alternative.value - null.value);
+            let better = fit.window.is_none() || statistic > fit.statistic;
+            if better {
+                fit.statistic = statistic.max(0.0);
+                fit.window = Some(window);
+            }
+            if !better || alternative.level == level {
+                break;
+            }
+            level = alternative.level;
+        }
+    }
+    fit
+}
+
+/// Noise levels to scan at first. A strong window looks like strong autocorrelation or a rough base while it is not in
+/// the model, and at that level the scan may prefer a wrong window; so it also starts from weaker ones.
+fn first_levels(noise: &Noise, null: Level) -> Vec<Level> {
+    let weak = noise.correlations.iter().position(|correlation| correlation.rho >= WEAK_RHO).unwrap_or(0);
+    let rho = weak.min(null.rho);
+    let mut levels = vec![null, Level { rho, tau: 0 }, Level { rho, tau: null.tau.saturating_sub(4) }];
+    levels.dedup();
+    levels
+}
+
+/// The window of largest gain at one noise level, and the likelihood with it over all levels.
+fn best_at(
+    detector: &Detector,
+    earlier: &[&Image],
+    curve: &Image,
+    level: Level,
+) -> Option<((usize, usize), Likelihood)> {
+    let noise = &detector.noise;
+    let beside = Beside::new(noise, level, earlier, curve);
+    let (b, parts) = beside.hinge_products(detector);
+    let table = detector.table(level);
+    let best = if parts.is_empty() { table.best(&b) } else { table.best_beside(&b, &parts) }?;
+    let (start, end) = (detector.places.at(best.start), detector.places.at(best.end));
+    let ramp = noise.image(&super::shape::Shape::Ramp.over(&detector.places.u, start, end));
+    let mut with: Vec<&Image> = earlier.to_vec();
+    with.extend([&ramp, curve]);
+    Some(((best.start, best.end), likeliest(noise, &with)))
+}

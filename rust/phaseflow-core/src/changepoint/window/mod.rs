@@ -1,0 +1,16 @@
+//! Phase-change windows: smooth, then steep between a start and an end, then smooth again.
+
+mod base;
+mod detect;
+mod detector;
+mod fit;
+mod interval;
+mod noise;
+mod null;
+mod refine;
+mod scan;
+mod shape;
+
+pub use base::{Base, Scale};
+pub use detect::{Clearest, Limits, Window, Windows};
+pub use detector::{Detector, Options};

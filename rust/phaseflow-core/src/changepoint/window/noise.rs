@@ -1,0 +1,190 @@
+//! The errors around a curve, and least squares under them.
+//!
+//! Covariance at a level `(rho, tau)`, up to one common variance that is estimated:
+//!
+//! ```text
+//! V = S R_rho S + tau^2 Z Z'     R_rho[i, j] = rho^|i - j|, S = diag(standard deviations), Z = relaxations
+//! ```
+//!
+//! AR(1) by index step, plus the random mixture of relaxations. With free base columns B the residual operator is
+//! `P = V^-1 - V^-1 B (B' V^-1 B)^-1 B' V^-1`; everything the detector needs is a product `a' P b`, and the restricted
+//! log-likelihood of a level is `-(ln|V| + ln|B' V^-1 B| + (n - p) ln(y' P y)) / 2`.
+//!
+//! One [`Correlation`] a rho: whitening turns R into the identity, a QR step removes B, and the left singular vectors
+//! U of what is left of Z, with squared singular values lambda, make tau a matter of weights:
+//! `a' P b = f_a . f_b + sum_k c_ak c_bk / (1 + tau^2 lambda_k)` with `c = U' e`, `f = e - U c`, `e` the whitened,
+//! base-free vector. All terms are sums of products of residuals: nothing cancels, however small the noise.
+
+use super::super::linear_algebra::{add_scaled, dot, orthonormalise, principal_directions, project_out};
+
+/// AR(1) coefficients tried.
+pub(crate) const RHOS: [f64; 11] = [-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96];
+/// Ratios tried of the relaxations' standard deviation to the noise's: 0, then half decades.
+const TAU_EXPONENTS: std::ops::RangeInclusive<i32> = -2..=12;
+
+/// Which covariance: an index into [`Noise::correlations`] and one into [`Noise::taus`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Level {
+    pub(crate) rho: usize,
+    pub(crate) tau: usize,
+}
+
+/// All covariances of a grid of checkpoints.
+#[derive(Debug)]
+pub(crate) struct Noise {
+    pub(crate) correlations: Vec<Correlation>,
+    pub(crate) taus: Vec<f64>,
+    /// Samples less free base columns.
+    pub(crate) freedom: usize,
+    /// The relaxations as they are, to draw curves from.
+    pub(crate) relaxations: Vec<Vec<f64>>,
+    pub(crate) deviations: Vec<f64>,
+}
+
+impl Noise {
+    pub(crate) fn new(free: &[Vec<f64>], relaxations: Vec<Vec<f64>>, deviations: Vec<f64>) -> Self {
+        // What the free columns say already is no part of the mixture.
+        let (basis, _) = orthonormalise(free.to_vec());
+        let relaxations: Vec<Vec<f64>> = relaxations
+            .into_iter()
+            .map(|mut column| {
+                project_out(&mut column, &basis);
+                column
+            })
+            .collect();
+        let correlations: Vec<Correlation> =
+            RHOS.iter().map(|&rho| Correlation::new(rho, free, &relaxations, &deviations)).collect();
+        let taus = if relaxations.is_empty() {
+            vec![0.0]
+        } else {
+            std::iter::once(0.0).chain(TAU_EXPONENTS.map(|exponent| 10.0_f64.powf(f64::from(exponent) / 2.0))).collect()
+        };
+        Self { correlations, taus, freedom: deviations.len() - basis.len(), relaxations, deviations }
+    }
+
+    /// `y` as every correlation sees it.
+    pub(crate) fn image(&self, y: &[f64]) -> Image {
+        Image(self.correlations.iter().map(|correlation| correlation.project(y, &self.deviations)).collect())
+    }
+
+    /// `-(ln|V| + ln|B' V^-1 B|) / 2`, the part of the restricted log-likelihood without data.
+    pub(crate) fn log_scale(&self, level: Level) -> f64 {
+        let (correlation, tau) = (&self.correlations[level.rho], self.taus[level.tau]);
+        let mixture: f64 = correlation.strengths.iter().map(|strength| (tau * tau * strength).ln_1p()).sum();
+        -0.5 * (correlation.log_det + mixture)
+    }
+
+    /// `1 / (1 + tau^2 lambda_k)`.
+    pub(crate) fn weights(&self, level: Level) -> Vec<f64> {
+        let square = self.taus[level.tau] * self.taus[level.tau];
+        self.correlations[level.rho].strengths.iter().map(|strength| 1.0 / (1.0 + square * strength)).collect()
+    }
+
+    /// `P y` at a level.
+    pub(crate) fn residual(&self, level: Level, y: &Projected) -> Vec<f64> {
+        let correlation = &self.correlations[level.rho];
+        let mut whitened = y.rest.clone();
+        for ((direction, weight), part) in correlation.directions.iter().zip(self.weights(level)).zip(&y.parts) {
+            add_scaled(&mut whitened, weight * part, direction);
+        }
+        unwhiten(correlation.rho, &self.deviations, &whitened)
+    }
+}
+
+/// The whitened, base-free form of everything for one AR(1) coefficient.
+#[derive(Debug)]
+pub(crate) struct Correlation {
+    pub(crate) rho: f64,
+    base: Vec<Vec<f64>>,
+    directions: Vec<Vec<f64>>,
+    strengths: Vec<f64>,
+    log_det: f64,
+}
+
+/// A vector after whitening and removing the base, split along the relaxations' directions.
+#[derive(Debug, Clone)]
+pub(crate) struct Projected {
+    pub(crate) rest: Vec<f64>,
+    pub(crate) parts: Vec<f64>,
+}
+
+/// A vector as every [`Correlation`] sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Image(pub(crate) Vec<Projected>);
+
+impl Correlation {
+    fn new(rho: f64, free: &[Vec<f64>], relaxations: &[Vec<f64>], deviations: &[f64]) -> Self {
+        let (base, log_det_base) = orthonormalise(free.iter().map(|column| whiten(rho, deviations, column)).collect());
+        let mixture = relaxations
+            .iter()
+            .map(|column| {
+                let mut whitened = whiten(rho, deviations, column);
+                project_out(&mut whitened, &base);
+                whitened
+            })
+            .collect();
+        let (directions, strengths) = principal_directions(mixture);
+        let log_det_noise = (deviations.len() - 1) as f64 * (1.0 - rho * rho).ln()
+            + 2.0 * deviations.iter().map(|deviation| deviation.ln()).sum::<f64>();
+        Self { rho, base, directions, strengths, log_det: log_det_noise + 2.0 * log_det_base }
+    }
+
+    pub(crate) fn project(&self, y: &[f64], deviations: &[f64]) -> Projected {
+        let mut rest = whiten(self.rho, deviations, y);
+        for column in &self.base {
+            let part = dot(column, &rest);
+            add_scaled(&mut rest, -part, column);
+        }
+        let parts: Vec<f64> = self.directions.iter().map(|direction| dot(direction, &rest)).collect();
+        for (direction, part) in self.directions.iter().zip(&parts) {
+            add_scaled(&mut rest, -part, direction);
+        }
+        Projected { rest, parts }
+    }
+}
+
+/// `W y` with `W' W = (S R S)^-1`: divide by the deviation, subtract rho times the sample before.
+fn whiten(rho: f64, deviations: &[f64], y: &[f64]) -> Vec<f64> {
+    let scale = 1.0 / (1.0 - rho * rho).sqrt();
+    let mut before = 0.0;
+    y.iter()
+        .zip(deviations)
+        .enumerate()
+        .map(|(index, (value, deviation))| {
+            let now = value / deviation;
+            let innovation = if index == 0 { now } else { (now - rho * before) * scale };
+            before = now;
+            innovation
+        })
+        .collect()
+}
+
+/// `W' v`.
+fn unwhiten(rho: f64, deviations: &[f64], v: &[f64]) -> Vec<f64> {
+    let scale = 1.0 / (1.0 - rho * rho).sqrt();
+    (0..v.len())
+        .map(|index| {
+            let own = if index == 0 { v[0] } else { v[index] * scale };
+            let next = if index + 1 < v.len() { v[index + 1] * scale * rho } else { 0.0 };
+            (own - next) / deviations[index]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{unwhiten, whiten};
+
+    #[test]
+    fn whitening_twice_inverts_the_correlation_matrix() {
+        let (rho, deviations) = (0.6_f64, vec![1.0, 2.0, 0.5, 3.0]);
+        for i in 0..4 {
+            let column: Vec<f64> =
+                (0..4).map(|j: usize| deviations[i] * deviations[j] * rho.powi(i.abs_diff(j) as i32)).collect();
+            let unit = unwhiten(rho, &deviations, &whiten(rho, &deviations, &column));
+            for (j, value) in unit.iter().enumerate() {
+                assert!((value - f64::from(u8::from(i == j))).abs() < 1e-14);
+            }
+        }
+    }
+}

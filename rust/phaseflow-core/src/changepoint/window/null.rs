@@ -1,0 +1,89 @@
+//! The distribution of the statistic on curves without a window.
+//!
+//! Curves are drawn from the noise level that fits the curve at hand best without a window (AR(1) noise plus a random
+//! mixture of relaxations) and go through the same steps as the data: level chosen, grid scanned, level chosen again.
+//! Beyond the largest tenth of the draws the tail is an exponential with the mean excess of that tenth, which is the
+//! form it has for a single window exactly; p-values far below 1 / draws rest on that form.
+
+use rayon::prelude::*;
+
+use super::detector::Detector;
+use super::fit::best_window;
+use super::noise::{Level, RHOS};
+use crate::random::Random;
+use crate::{Cancel, Result};
+
+/// Sorted statistics of the simulated curves of one noise level.
+#[derive(Debug)]
+pub(crate) struct Null {
+    sorted: Vec<f64>,
+}
+
+/// The largest part of the draws that the exponential tail is fitted to.
+const TAIL: f64 = 0.1;
+
+impl Null {
+    pub(crate) fn simulate(detector: &Detector, level: Level, cancel: &Cancel) -> Result<Self> {
+        // A stream a level and draw: the numbers do not depend on which levels were asked for before.
+        let first = ((level.rho * detector.noise.taus.len() + level.tau) as u64) << 32;
+        let mut sorted: Vec<f64> = (0..detector.options.simulations)
+            .into_par_iter()
+            .map(|index| {
+                cancel.check()?;
+                let mut random = Random::stream(detector.options.seed, first + index as u64);
+                let curve = draw(detector, level, &mut random);
+                Ok(best_window(detector, &[], &detector.noise.image(&scaled(&curve).0)).statistic)
+            })
+            .collect::<Result<_>>()?;
+        sorted.sort_by(f64::total_cmp);
+        Ok(Self { sorted })
+    }
+
+    /// Probability of a statistic this large without a window.
+    pub(crate) fn p_value(&self, statistic: f64) -> f64 {
+        let count = self.sorted.len();
+        let tail = ((count as f64 * TAIL) as usize).max(1);
+        let threshold = self.sorted[count - tail];
+        if statistic <= threshold {
+            let above = count - self.sorted.partition_point(|value| *value < statistic);
+            return (above as f64 + 1.0) / (count as f64 + 1.0);
+        }
+        let excess = self.sorted[count - tail..].iter().map(|value| value - threshold).sum::<f64>() / tail as f64;
+        (tail as f64 + 1.0) / (count as f64 + 1.0) * (-(statistic - threshold) / excess.max(1e-3)).exp()
+    }
+}
+
+/// A curve without a window.
+fn draw(detector: &Detector, level: Level, random: &mut Random) -> Vec<f64> {
+    let (rho, tau) = (RHOS[level.rho], detector.noise.taus[level.tau]);
+    let innovation = (1.0 - rho * rho).sqrt();
+    let mut state = 0.0;
+    let mut curve: Vec<f64> = detector
+        .noise
+        .deviations
+        .iter()
+        .enumerate()
+        .map(|(index, deviation)| {
+            let fresh = random.normal();
+            state = if index == 0 { fresh } else { rho * state + innovation * fresh };
+            state * deviation
+        })
+        .collect();
+    for column in &detector.noise.relaxations {
+        let weight = tau * random.normal();
+        curve.iter_mut().zip(column).for_each(|(value, relaxation)| *value += weight * relaxation);
+    }
+    curve
+}
+
+/// The curve less its mean, over its largest deviation from it (the second value; 0 for a constant curve).
+pub(crate) fn scaled(curve: &[f64]) -> (Vec<f64>, f64) {
+    let count = curve.len() as f64;
+    let centre = curve.iter().map(|value| value / count).sum::<f64>();
+    let mut centred: Vec<f64> = curve.iter().map(|value| value - centre).collect();
+    let largest = centred.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    if largest > 0.0 {
+        centred.iter_mut().for_each(|value| *value /= largest);
+    }
+    (centred, largest)
+}

@@ -1,0 +1,65 @@
+"""Detection the slow way: every covariance written out as a matrix, every window fitted by itself."""
+
+import numpy as np
+
+RHOS = (-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96)
+TAUS = (0.0, *(10.0 ** (exponent / 2) for exponent in range(-2, 13)))
+
+
+def decay_columns(x):
+    """Free columns and relaxations of the base "decay"."""
+    x = np.asarray(x, float)
+    u = np.log10(x)
+    u = (2 * u - u[0] - u[-1]) / (u[-1] - u[0])
+    free = np.stack([np.ones_like(x), u, x**-0.25, x**-0.5], axis=1)
+    slowest, fastest = -3 - np.log(x[-1]), 2 - np.log(x[0])
+    rates = np.exp(slowest + 0.5 * np.arange(int(np.ceil((fastest - slowest) / 0.5)) + 1))
+    relaxations = np.sqrt(0.5) * np.exp(-rates[None, :] * x[:, None])
+    return free, relaxations - free @ np.linalg.lstsq(free, relaxations, rcond=None)[0]
+
+
+class RestrictedLikelihood:
+    """Restricted log-likelihoods of a curve under AR(1) noise and random relaxations, over a grid of both."""
+
+    def __init__(self, x):
+        free, relaxations = decay_columns(x)
+        n = len(free)
+        # An orthonormal basis of what the free columns leave: restricted likelihood is the likelihood of these contrasts.
+        self.contrasts = np.linalg.svd(free, full_matrices=True)[0][:, free.shape[1] :]
+        lags = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+        self.whiteners, self.scales = [], []
+        for rho in RHOS:
+            for tau in TAUS:
+                covariance = rho**lags + tau**2 * relaxations @ relaxations.T
+                restricted = self.contrasts.T @ covariance @ self.contrasts
+                values, vectors = np.linalg.eigh(restricted)
+                self.whiteners.append((vectors / np.sqrt(values)).T @ self.contrasts.T)
+                self.scales.append(-0.5 * np.log(values).sum())
+
+    def largest(self, curve, *columns):
+        """The largest value over all levels, with ``columns`` as further free columns."""
+        best = -np.inf
+        for whitener, scale in zip(self.whiteners, self.scales, strict=True):
+            rest = whitener @ curve
+            if columns:
+                design = whitener @ np.stack(columns, axis=1)
+                rest = rest - design @ np.linalg.lstsq(design, rest, rcond=None)[0]
+            best = max(best, scale - 0.5 * len(rest) * np.log(rest @ rest))
+        return best
+
+
+def window_statistic(x, curve, start, end, likelihood=None):
+    """Twice the gain in log-likelihood of a ramp from checkpoint ``start`` to checkpoint ``end``."""
+    likelihood = likelihood or RestrictedLikelihood(x)
+    u = np.log10(np.asarray(x, float))
+    ramp = np.clip((u - u[start]) / (u[end] - u[start]), 0, 1)
+    return 2 * (likelihood.largest(curve, ramp) - likelihood.largest(curve))
+
+
+def benjamini_hochberg(p_values, rate):
+    """Which hypotheses are rejected, by the definition: the largest k with p_(k) <= k rate / m."""
+    order = np.argsort(p_values)
+    k = max((i + 1 for i, which in enumerate(order) if p_values[which] <= (i + 1) * rate / len(order)), default=0)
+    rejected = np.zeros(len(order), bool)
+    rejected[order[:k]] = True
+    return rejected
