@@ -53,7 +53,7 @@ def planted_run(path: Path, *, induction: bool, seed: int = 0, n_examples: int =
     index = np.arange(1, context + 1)
     difficulty = rng.normal(0, 0.5, (n_examples, context))
     gain = rng.gamma(4.0, 0.25, (n_examples, 1)) * np.log1p(index / 50)  # what context is worth, more for later tokens
-    config = {"model": {"layers": 2, "heads": N_HEADS}, "schedule": {"warmup_steps": 100}}
+    config = {"model": {"layers": 2, "heads": N_HEADS}, "events": {"end of warm-up": 100}}
     probes = {"repeated": pf.Probe(tokens, bos=0), "text": pf.Probe(text)}
     with pf.Recorder(path, config=config, probes=probes) as recorder:
         for step in STEPS:

@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Finds phase changes in the training of transformers: what changed, when, in which heads, and how sure is that.",
+    help="Finds phase changes in the training of transformers: what changed, when, in which heads, how sure is that.",
 )
 
 

@@ -1,5 +1,6 @@
 """The whole way from files to a verdict, on archives whose phase change was planted at known steps."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -54,13 +55,15 @@ def test_almost_all_in_context_learning_appears_inside(archive: pf.Archive) -> N
 
 
 def test_a_scheduled_event_inside_the_window_is_named(planted: Path, tmp_path: Path) -> None:
-    from phaseflow.analysis.verdict import scheduled_events
-
-    assert scheduled_events({"schedule": {"warmup_steps": 100, "events": {"decay": 500}}}) == {
-        "end of warm-up": 100,
-        "decay": 500,
-    }
-    assert scheduled_events({}) == {}
+    for name, step in (("inside", 1500), ("before", 100)):
+        shutil.copytree(planted / "with", tmp_path / name)
+        manifest = tmp_path / name / "phaseflow.json"
+        content = json.loads(manifest.read_text())
+        content["config"]["events"] = {"learning rate halved": step}
+        manifest.write_text(json.dumps(content))
+    archive = pf.open(tmp_path)
+    assert verdict(archive, "inside")[schema.EVENTS] == ["learning rate halved"]
+    assert verdict(archive, "before")[schema.EVENTS] == []
 
 
 def test_every_table_is_tidy_and_complete(archive: pf.Archive) -> None:

@@ -82,7 +82,7 @@ class Archive:
         return pl.concat(frames)
 
     def head_scores(self) -> pl.DataFrame:
-        """Pattern scores of every head at every step: the columns of :func:`phaseflow.head_scores` and where they belong."""
+        """Pattern scores of every head at every step: the rows of :func:`phaseflow.head_scores`."""
         return self._table(HeadScores())
 
     def position_losses(self) -> pl.DataFrame:
@@ -156,7 +156,7 @@ class Archive:
         return pl.concat([*(run.problems for run in self.runs), *self._problems]).unique(maintain_order=True)
 
     def verify(self) -> pl.DataFrame:
-        """Reads every stored byte again and compares checksums: the columns of :attr:`problems`, empty when all is well."""
+        """Reads every stored byte again, compares checksums: rows as in :attr:`problems`, none when all is well."""
         return pl.concat([run.verify() for run in self.runs])
 
     def write_tables(self, directory: str | Path) -> None:
@@ -164,7 +164,8 @@ class Archive:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name in TABLES:
-            getattr(self, name)().write_parquet(directory / f"{name}.parquet")
+            table: pl.DataFrame = getattr(self, name)()
+            table.write_parquet(directory / f"{name}.parquet")
 
     def _table(self, measure: Measure) -> pl.DataFrame:
         return self._keep((measure.name, *measure.parameters().items()), lambda: self._compute(measure))
@@ -172,9 +173,10 @@ class Archive:
     def _compute(self, measure: Measure) -> pl.DataFrame:
         found, problems = zip(*(tables.table(run, measure, self._progress) for run in self.runs), strict=True)
         self._problems.extend(problems)
-        return pl.concat(found)
+        return pl.concat(list(found))
 
     def _keep(self, key: tuple[Any, ...], compute: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        if key not in self._kept:
-            self._kept[key] = compute()
-        return self._kept[key]
+        table = self._kept.get(key)
+        if table is None:
+            table = self._kept[key] = compute()
+        return table

@@ -18,7 +18,7 @@ from phaseflow.archive import Probe
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
 
-Columns = dict[str, type[pl.DataType]]
+Columns = dict[str, pl.DataType | type[pl.DataType]]
 
 
 class Measure(Protocol):

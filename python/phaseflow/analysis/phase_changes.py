@@ -67,12 +67,16 @@ def windows_of_curves(table: pl.DataFrame, by: list[str], **options: Any) -> pl.
     rows = []
     for window in found.iter_rows(named=True):
         signal = signals[window[schema.SERIES]]
-        start, end = np.searchsorted(steps, [window[schema.START], window[schema.END]])
+        # From the last checkpoint before it to the first after it: what was observed, not what was interpolated.
+        start = max(np.searchsorted(steps, window[schema.START], side="right") - 1, 0)
+        end = min(np.searchsorted(steps, window[schema.END]), len(steps) - 1)
         total = signal[-1] - signal[0]
         rows.append(
             {
                 **keys.row(window[schema.SERIES], named=True),
                 **{column: window[column] for column in WINDOW_COLUMNS},
+                schema.START: steps[start],
+                schema.END: steps[end],
                 schema.BEFORE: signal[start],
                 schema.AFTER: signal[end],
                 schema.SHARE: (signal[end] - signal[start]) / total if total != 0.0 else float("nan"),

@@ -81,7 +81,8 @@ def rows_of_tensor(run: Run, measure: Measure, step: int, name: str) -> pl.DataF
     where = [pl.lit(step, pl.Int64).alias(schema.STEP), pl.lit(probe).alias(schema.PROBE)]
     if measure.layered:
         where.append(pl.lit(int(layer.removeprefix("L")), pl.Int32).alias(schema.LAYER))
-    return measure.rows(run.tensor(step, name), run.probes[probe]).cast(measure.columns).select(*where, pl.all())
+    rows = measure.rows(run.tensor(step, name), run.probes[probe])
+    return rows.select(*where, *(pl.col(column).cast(dtype) for column, dtype in measure.columns.items()))
 
 
 def problems(run: Run, measure: Measure, rows: pl.DataFrame, unreadable: dict[tuple[int, str], str]) -> pl.DataFrame:

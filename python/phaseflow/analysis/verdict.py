@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis.measures import InContextLearning
+from phaseflow.analysis.measures import HeadScores, InContextLearning
 from phaseflow.analysis.overlap import chance_of_meeting, overlap
 from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, PREFIX_MATCHING
 from phaseflow.analysis.share import share_of_change
@@ -24,7 +24,7 @@ from phaseflow.archive import Run
 
 INDUCTION_THRESHOLD = 0.3
 
-VERDICT_SCHEMA = {
+VERDICT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     schema.RUN: pl.String,
     schema.PHASE_CHANGE: pl.Boolean,
     schema.REASON: pl.String,
@@ -53,6 +53,9 @@ def verdicts(runs: Sequence[Run], changes: pl.DataFrame, *, induction_threshold:
     """The verdict on every run; see :meth:`phaseflow.Archive.verdicts`."""
     rows = []
     for run in runs:
+        if (missing := what_is_missing(run)) is not None:
+            rows.append(no(run.name, missing))
+            continue
         steps = [step for step in run.steps if step > 0]
         row = verdict_of_run(
             run.name,
@@ -68,16 +71,20 @@ def verdicts(runs: Sequence[Run], changes: pl.DataFrame, *, induction_threshold:
     return pl.DataFrame(rows, schema=VERDICT_SCHEMA)
 
 
+def what_is_missing(run: Run) -> str | None:
+    """Why nothing can be said about a run: it lacks one of the two measurements. None where it has both."""
+    for prefix, what in ((HeadScores.prefix, "attention patterns"), (InContextLearning.prefix, "per-token losses")):
+        if not run.index[schema.NAME].str.starts_with(prefix).any():
+            return f"undecided: the run archived no {what}"
+    return None
+
+
 def scheduled_events(config: Mapping[str, Any]) -> dict[str, int]:
-    """Steps at which the schedule itself changes: the end of warm-up, and every entry of ``schedule.events``.
+    """Steps at which the schedule itself changes, as the run recorded them under ``events``: name and step.
 
     Olsson 2022 (Model Details) warns that a window which holds such an event may be the schedule's doing.
     """
-    schedule = config.get("schedule") or {}
-    events = {str(name): int(step) for name, step in (schedule.get("events") or {}).items()}
-    if schedule.get("warmup_steps"):
-        events["end of warm-up"] = int(schedule["warmup_steps"])
-    return events
+    return {str(name): int(step) for name, step in (config.get("events") or {}).items()}
 
 
 def share_with_interval(run: Run, verdict: Mapping[str, Any]) -> dict[str, float]:

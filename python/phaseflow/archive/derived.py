@@ -81,9 +81,10 @@ class Derived:
         kept = self._read()
         fresh: list[pl.DataFrame] = []
         try:
+            # Not a comprehension: what came before a failure is kept.
             for step in self._pending(wanted, kept):
                 if (frame := compute(step)) is not None:
-                    fresh.append(frame.with_columns(pl.lit(wanted[step]).alias(_INPUTS)))
+                    fresh.append(frame.with_columns(pl.lit(wanted[step]).alias(_INPUTS)))  # noqa: PERF401
         finally:
             table = self._merge(kept, fresh)
             if fresh and table is not None:

@@ -1,5 +1,5 @@
 """One offline HTML page about the phase changes of an archive."""
 
-from phaseflow.reporting.report import report
+from phaseflow.reporting.compose import report
 
 __all__ = ["report"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
+import plotly.graph_objects as go
 import polars as pl
 
 from phaseflow import __version__, schema
@@ -71,43 +72,45 @@ def sections(archive: Archive, verdicts: pl.DataFrame, command: str) -> Iterator
     yield f'<section class="cards">{"".join(page.card(row) for row in rows)}</section>'
     windows = {row[schema.RUN]: row for row in rows if row[schema.PHASE_CHANGE]}
     induction = {row[schema.RUN]: row[schema.HEADS] for row in rows}
-    number = 0
-    for title, caption, figure in drawings(archive, windows, induction):
-        number += 1
+    for number, (title, caption, figure) in enumerate(drawings(archive, windows, induction), start=1):
         yield page.figure_html(figure, number=number, title=title, caption=caption)
     yield changes_section(archive.phase_changes())
-    yield problems_section(archive.problems())
+    yield problems_section(archive.problems)
     yield settings_section(archive, command)
 
 
 def drawings(
     archive: Archive, windows: figures.Windows, induction: dict[str, list[str]]
-) -> Iterator[tuple[str, str, figures.go.Figure]]:
+) -> Iterator[tuple[str, str, go.Figure]]:
     """Title, caption and figure of everything the archive has data for."""
     curve = archive.loss_curve()
     if not curve.is_empty():
-        caption = "Mean loss over all tokens of the fixed text examples. Shaded: the phase change; paler: how uncertain its ends are."
+        caption = (
+            "Mean loss over all tokens of the fixed text examples. "
+            "Shaded: the phase change; paler: how uncertain its ends are."
+        )
         yield "Loss", caption, figures.curves(curve, windows, y="loss (nats per token)")
     in_context = archive.in_context_learning()
     if not in_context.is_empty():
         early, late = in_context.select(schema.EARLY, schema.LATE).row(0)
         caption = (
-            f"Loss of token {late} minus loss of token {early}, averaged over the text examples; below zero, context helps. "
-            f"Band: 95% bootstrap interval over examples. {short_context(late)}"
+            f"Loss of token {late} minus loss of token {early}, averaged over the text examples; "
+            f"below zero, context helps. Band: 95% bootstrap interval over examples. {short_context(late)}"
         )
         yield "In-context learning score", caption, figures.curves(in_context, windows, y="nats", band=True)
     heads = archive.head_scores().filter(pl.col(schema.METRIC) == PREFIX_MATCHING)
     if not heads.is_empty():
         caption = (
-            "Share of attention that goes to the token after an earlier copy of the current one, per head, on repeated random tokens. "
-            "Strong lines: induction heads. Dotted: what a uniform pattern scores."
+            "Share of attention that goes to the token after an earlier copy of the current one, per head, "
+            "on repeated random tokens. Strong lines: induction heads. Dotted: what a uniform pattern scores."
         )
         yield "Prefix matching of every head", caption, figures.prefix_matching(heads, windows, induction)
     derivative = archive.loss_derivative()
     if not derivative.is_empty():
         caption = (
-            "Derivative of the loss with respect to the log of the token index, over training (across) and token index (up). "
-            "Blue: later tokens are predicted no better than earlier ones; red: loss still falls along the context. "
+            "Derivative of the loss with respect to the log of the token index, "
+            "over training (across) and token index (up). Blue: later tokens cost more than earlier ones; "
+            "red: the loss still falls along the context. "
             "Dashed: start and end of the phase change."
         )
         yield "Where in the context the loss falls", caption, figures.loss_derivative(derivative, windows)
