@@ -1,1 +1,42 @@
 """Training with torch: model, data, probes, loop. Needs the extra ``train``."""
+
+from phaseflow.exceptions import MissingExtraError
+
+try:
+    import rich  # noqa: F401
+    import tokenizers  # noqa: F401
+    import torch  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError(
+        f"training needs {error.name}, which is not installed: pip install 'phaseflow[train]'"
+    ) from error
+
+from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
+from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
+from phaseflow.training.loop import OptimiserConfig, TrainConfig, train
+from phaseflow.training.model import ModelConfig, Transformer
+from phaseflow.training.presets import demo_configs, tiny_config
+from phaseflow.training.probe import ProbeConfig, evaluate, repeated_tokens
+from phaseflow.training.schedule import Checkpoints, LearningRate
+
+__all__ = [
+    "BOS",
+    "BatchConfig",
+    "Batches",
+    "Checkpoints",
+    "Corpus",
+    "CorpusConfig",
+    "LearningRate",
+    "ModelConfig",
+    "OptimiserConfig",
+    "ProbeConfig",
+    "TrainConfig",
+    "Transformer",
+    "build_corpus",
+    "demo_configs",
+    "evaluate",
+    "held_out_examples",
+    "repeated_tokens",
+    "tiny_config",
+    "train",
+]

@@ -1,0 +1,146 @@
+"""Text files become token arrays: byte-pair vocabulary, and a split into training and held-out *files*.
+
+The vocabulary is learned from the training files alone. A file is held out when a hash of its path says so, so the split depends
+on nothing but names. Tokens of one file never border those of another: every sequence is cut from a single file.
+
+`stdlib` names the Python standard library's own source files, which every machine has. Left out are its tests (more text than
+everything else together, much of it near-copies), `encodings` and `pydoc_data` (character tables and one string of
+documentation, not code).
+"""
+
+import hashlib
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from phaseflow.exceptions import MissingDataError, ParameterError
+
+BOS = 0  # id of the start token, the first entry of every vocabulary
+STDLIB = "stdlib"
+_NOT_CODE = {"test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "dist-packages", "__pycache__"}
+_BYTES = 256  # a byte-level vocabulary starts from every byte
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Which text, how it is cut into tokens, and which part of it training never sees."""
+
+    source: str = STDLIB  # or a folder (its *.py and *.txt files, at any depth), or one text file
+    n_vocab: int = 512  # the output layer is most of a small model's cost
+    held_out_share: float = 0.1  # of files
+
+    def __post_init__(self) -> None:
+        if self.n_vocab <= _BYTES:
+            raise ParameterError(f"n_vocab must be over {_BYTES} (every byte and a start token), got {self.n_vocab}")
+        if not 0.0 < self.held_out_share < 1.0:
+            raise ParameterError(f"held_out_share must lie between 0 and 1, got {self.held_out_share}")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tokens of several files, one after the other: `tokens` (token,), file `i` is `[bounds[i], bounds[i + 1])`."""
+
+    tokens: NDArray[np.uint16]
+    bounds: NDArray[np.int64]
+
+    def windows(self, length: int) -> NDArray[np.int64]:
+        """Running number of windows of `length` tokens inside the files so far, (file + 1,); the last is all of them."""
+        inside = np.maximum(np.diff(self.bounds) - length + 1, 0)
+        return np.concatenate([[0], np.cumsum(inside)])
+
+    def window(self, running: NDArray[np.int64], index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        """Windows number `index` of all, (index, length); `running` comes from `windows(length)`."""
+        file = np.searchsorted(running, index, side="right") - 1
+        start = self.bounds[file] + index - running[file]
+        return self.tokens[start[:, None] + np.arange(length)].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A vocabulary, the training files' tokens and the held-out files' tokens."""
+
+    n_vocab: int
+    train: Split
+    held_out: Split
+    vocabulary: Tokenizer
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every token and file bound: equal exactly when two corpora would train alike."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.held_out):
+            digest.update(split.tokens.tobytes() + split.bounds.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def build_corpus(config: CorpusConfig) -> Corpus:
+    """Read the files, learn the vocabulary, tokenise.
+
+    Raises
+    ------
+    MissingDataError
+        The source has no text files, or too few for both sides of the split.
+    """
+    texts = dict(read_texts(config.source))
+    held_out = {name for name in texts if is_held_out(name, config.held_out_share)}
+    training = [text for name, text in texts.items() if name not in held_out]
+    if not held_out or not training:
+        raise MissingDataError(
+            f"source {config.source!r} has {len(texts)} text files, of which {len(held_out)} are held out;"
+            " both sides of the split need at least one: name a folder with more files"
+        )
+    vocabulary = learn_vocabulary(training, config.n_vocab)
+    return Corpus(
+        n_vocab=config.n_vocab,
+        train=_tokenise(vocabulary, training),
+        held_out=_tokenise(vocabulary, [texts[name] for name in texts if name in held_out]),
+        vocabulary=vocabulary,
+    )
+
+
+def read_texts(source: str) -> Iterator[tuple[str, str]]:
+    """Name and text of every file, in the order of names; a file that is not UTF-8 is passed over."""
+    root = Path(sysconfig.get_path("stdlib") if source == STDLIB else source)
+    if not root.exists():
+        raise MissingDataError(f"source {source!r} is neither {STDLIB!r} nor a file or folder that exists")
+    if root.is_file():
+        # One long text: its parts stand in for files, so that a part of it can be held out.
+        text = root.read_text("utf-8")
+        part = max(1, -(-len(text) // 100))
+        yield from ((f"{root.name}:{start}", text[start : start + part]) for start in range(0, len(text), part))
+        return
+    for path in sorted(path for path in root.rglob("*") if path.suffix in {".py", ".txt"} and path.is_file()):
+        name = path.relative_to(root)
+        if source == STDLIB and (path.suffix == ".txt" or _NOT_CODE & set(name.parts)):
+            continue
+        try:
+            yield name.as_posix(), path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def is_held_out(name: str, share: float) -> bool:
+    """Whether a hash of the name, spread evenly over [0, 1), falls below `share`."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) < share * 2**64
+
+
+def learn_vocabulary(texts: list[str], n_vocab: int) -> Tokenizer:
+    """Byte-level BPE with the start token as id 0."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=n_vocab, special_tokens=["<start>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _tokenise(vocabulary: Tokenizer, texts: list[str]) -> Split:
+    files = [np.asarray(encoded.ids, dtype=np.uint16) for encoded in vocabulary.encode_batch(texts)]
+    return Split(np.concatenate(files), np.cumsum([0, *map(len, files)]))

@@ -1,0 +1,206 @@
+"""Train one model and archive what it shows at its checkpoints.
+
+    for each step: at a checkpoint, look at the probes, archive, keep the state;  then one AdamW update on batch (seed, step)
+
+Nothing of the run depends on the clock, on the checkpoints or on the process: a run that was killed goes on from its last
+kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from phaseflow.archive import Probe, Recorder
+from phaseflow.exceptions import ParameterError
+from phaseflow.training import probe, resume
+from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
+from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
+from phaseflow.training.model import ModelConfig, Transformer
+from phaseflow.training.probe import ProbeConfig
+from phaseflow.training.schedule import Checkpoints, LearningRate
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW."""
+
+    learning_rate: LearningRate = field(default_factory=LearningRate)
+    beta1: float = 0.9
+    beta2: float = 0.99  # a memory of 100 steps: runs are thousands of steps long, not millions
+    weight_decay: float = 0.01  # of matrices; position biases are left alone
+    clip_norm: float = 1.0  # of the whole gradient: a rare long one must not throw Adam's averages off
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run's numbers depend on."""
+
+    model: ModelConfig
+    steps: int
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    probes: ProbeConfig = field(default_factory=ProbeConfig)
+    weights_every: int = 4  # checkpoints: weights take more room than losses and are read more seldom
+    seed: int = 0  # of the initial weights and of the order of the text
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.weights_every < 1:
+            raise ParameterError(f"steps and weights_every must be at least 1, got {self.steps}, {self.weights_every}")
+        if self.model.n_vocab != self.corpus.n_vocab:
+            raise ParameterError(
+                f"model.n_vocab is {self.model.n_vocab}, corpus.n_vocab {self.corpus.n_vocab}: they must be equal"
+            )
+        repeated = self.probes.repeat_length * self.probes.n_repeats
+        if repeated > self.model.context:
+            raise ParameterError(f"the repeated probe has {repeated} tokens, more than the context {self.model.context}")
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Predicted tokens of one update."""
+        return self.batches.batch_size * self.model.context
+
+    def as_record(self, corpus: Corpus) -> dict[str, Any]:
+        """The configuration as it stands in the archive: nothing but what JSON holds."""
+        record = asdict(self)
+        record["corpus"]["fingerprint"] = corpus.fingerprint
+        return record
+
+
+def train(
+    config: TrainConfig,
+    run_dir: str | PathLike[str],
+    *,
+    corpus: Corpus | None = None,
+    device: str | None = None,
+    label: str = "training",
+) -> Transformer:
+    """Train, or go on training, and return the model after `config.steps` updates.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        What to train.
+    run_dir : path
+        The run's archive. A run that was stopped goes on where it was; a finished one is only loaded.
+    corpus : Corpus, optional
+        What `build_corpus(config.corpus)` returns, when several runs share it.
+    device : str, optional
+        A torch device; CUDA where there is one, else the CPU.
+    label : str
+        In front of the progress bar, which is silent where standard error is not a terminal.
+
+    Raises
+    ------
+    ParameterError
+        `run_dir` holds a run with another configuration.
+    """
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    corpus = corpus or build_corpus(config.corpus)
+    record = config.as_record(corpus)
+
+    with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to move
+        torch.manual_seed(config.seed)
+        model = Transformer(config.model)  # drawn on the CPU: the same weights on any device
+    model.to(device)
+    optimiser = adamw(model, config.optimiser)
+    begin = resume.load(run_dir, model, optimiser, record)
+    batches = Batches(corpus.train, config.batches, config.model.context, config.seed)
+    probes = make_probes(config, corpus)
+    probe_tokens = {name: torch.tensor(each.tokens, device=device) for name, each in probes.items()}
+    checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
+
+    with Recorder(run_dir, config=record, probes=probes) as recorder, progress_bar(label, begin, config.steps) as bar:
+        # A run killed between archiving a checkpoint and keeping its state archived more than it kept.
+        archived = -1 if recorder.last_step is None else recorder.last_step
+        running_loss: list[Tensor] = []  # of the updates since the last checkpoint
+        for step in range(begin, config.steps + 1):
+            rate = config.optimiser.learning_rate.at(step, config.steps)
+            if step in checkpoints:
+                if step > archived:
+                    seen = probe.evaluate(model, probe_tokens, frozenset({"repeated"}))
+                    scalars = {"learning_rate": rate, "text_loss": float(seen.per_token_loss["text"].mean())}
+                    if running_loss:
+                        scalars["train_loss"] = float(torch.stack(running_loss).mean())
+                    recorder.log(
+                        step,
+                        tokens_seen=step * config.tokens_per_step,
+                        scalars=scalars,
+                        attention=seen.attention,
+                        per_token_loss=seen.per_token_loss,
+                        weights=model.weights() if checkpoints[step] % config.weights_every == 0 else None,
+                    )
+                    best = probe.best_prefix_matching(seen.attention["repeated"], config.probes.repeat_length)
+                    bar(step, f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
+                running_loss.clear()
+                if step > begin:
+                    resume.save(run_dir, step, model, optimiser, record)
+            if step == config.steps:
+                break
+            tokens = batches[step].to(device)  # (batch, context + 1)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            logits = model(tokens[:, :-1])  # (batch, context, vocab)
+            loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
+            optimiser.step()
+            running_loss.append(loss.detach())
+            bar(step + 1, None)
+    return model
+
+
+def make_probes(config: TrainConfig, corpus: Corpus) -> dict[str, Probe]:
+    """The two probes of a run, `repeated` and `text`."""
+    repeated = probe.repeated_tokens(corpus.train, config.model.n_vocab, config.probes)
+    text = held_out_examples(corpus.held_out, config.probes.n_text, config.model.context, config.probes.seed)
+    return {
+        "repeated": Probe(
+            repeated,
+            bos=BOS,
+            description=f"{config.probes.repeat_length} random tokens {config.probes.n_repeats} times (Olsson 2022)",
+        ),
+        "text": Probe(text, bos=BOS, description=f"held-out files of {config.corpus.source}, untouched"),
+    }
+
+
+def adamw(model: Transformer, config: OptimiserConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices (`W_...`) and leaves biases alone."""
+    matrices = [weight for name, weight in model.named_parameters() if name.split(".")[-1].startswith("W_")]
+    biases = [weight for name, weight in model.named_parameters() if not name.split(".")[-1].startswith("W_")]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": biases, "weight_decay": 0.0}],
+        lr=config.learning_rate.peak,
+        betas=(config.beta1, config.beta2),
+        fused=True,
+    )
+
+
+@contextmanager
+def progress_bar(label: str, begin: int, steps: int) -> Iterator[Any]:
+    """A function of (step, note or None) that moves a bar with a time estimate; it does nothing off a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=steps, completed=begin, note="")
+
+        def move(step: int, note: str | None) -> None:
+            progress.update(task, completed=step, **({} if note is None else {"note": note}))
+
+        yield move

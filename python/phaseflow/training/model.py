@@ -1,0 +1,222 @@
+"""A decoder-only transformer of 1 to N layers whose weights lie open, in the shapes of TransformerLens.
+
+    x = W_E[tokens]                                        residual stream, (batch, pos, d_model)
+    per layer:   x = x + sum over heads of pattern @ (n W_V) W_O,   pattern = causal softmax(q k / sqrt(d_head))
+                 x = x + relu(n W_in + b_in) W_out + b_out          only with `d_mlp`
+    logits = n W_U
+
+`n` is the normalised stream: LayerNorm without gain or bias (nothing to fold into the weights later), or the stream itself.
+Rows multiply from the left: W_E (vocab, d_model), W_Q W_K W_V (head, d_model, d_head), W_O (head, d_head, d_model),
+W_U (d_model, vocab). No biases in attention, as in Elhage 2021.
+
+Positions: `press` adds sinusoids to the input of queries and keys only (Press et al. 2021, "Shortformer"; the positions of
+Elhage 2021's small models), so the residual stream carries no position; `rotary` turns queries and keys (Su et al. 2021);
+`learned` adds a trained vector to the stream; `relative` adds to every attention score a trained number that depends only on
+head and distance (Raffel et al. 2020, "T5", without its buckets), all distances from `relative_distances - 1` on sharing one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from phaseflow.exceptions import ParameterError, ShapeError
+
+Positions = Literal["press", "rotary", "learned", "relative"]
+POSITIONS: tuple[Positions, ...] = ("press", "rotary", "learned", "relative")
+_RELATIVE_GAIN = 10.0  # a bias has to travel several units, a weight a fraction of one: this lets one learning rate do both
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape and initial state of a model; it names everything `Transformer` needs besides a seed."""
+
+    n_vocab: int
+    context: int  # predicted tokens of a sequence; the model reads one more, the start token
+    n_layers: int = 2  # the fewest that can compose a previous-token head with an induction head
+    n_heads: int = 4
+    d_model: int = 64
+    d_mlp: int | None = None  # attention only: every change of behaviour is then a change of some head
+    positions: Positions = "relative"  # a previous-token head is one number away: it forms within a million tokens
+    position_layers: int | None = None  # only the first so many layers see positions; None: all of them
+    relative_distances: int = 32  # near distances told apart; far ones need no telling apart by position alone
+    position_base: float = 10_000.0  # longest over shortest wavelength; lower gives more dimensions to near tokens
+    position_scale: float = 1.0  # root of two times the size of one coordinate: the size of normalised content
+    layer_norm: bool = True  # deeper and faster learning rates stay stable; off gives the exactly linear stream of Elhage 2021
+    init_scale: float = 1.0  # times 1/sqrt(rows summed over): each product keeps the size of what enters it
+
+    def __post_init__(self) -> None:
+        for name in ("n_vocab", "context", "n_layers", "n_heads", "d_model", "relative_distances"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.positions not in POSITIONS:
+            raise ParameterError(f"positions must be one of {', '.join(POSITIONS)}, got {self.positions!r}")
+        if self.d_model % self.n_heads:
+            raise ParameterError(f"d_model must be a multiple of n_heads, got {self.d_model} and {self.n_heads}")
+        if self.positions == "learned" and self.position_layers is not None:
+            raise ParameterError("learned positions enter the stream, so every layer sees them: leave position_layers None")
+        if (self.positions == "rotary" and self.d_head % 2) or (self.positions == "press" and self.d_model % 2):
+            raise ParameterError(f"{self.positions} positions come in pairs: d_model (rotary: d_head) must be even")
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head: the heads of a layer together are as wide as the stream."""
+        return self.d_model // self.n_heads
+
+
+class Attention(nn.Module):
+    """One attention layer; `forward` uses the fused kernel where it can, `pattern` spells the softmax out."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        heads, d_model, d_head = config.n_heads, config.d_model, config.d_head
+        scale = config.init_scale / d_model**0.5
+        self.W_Q = nn.Parameter(torch.randn(heads, d_model, d_head) * scale)
+        self.W_K = nn.Parameter(torch.randn(heads, d_model, d_head) * scale)
+        self.W_V = nn.Parameter(torch.randn(heads, d_model, d_head) * scale)
+        self.W_O = nn.Parameter(torch.randn(heads, d_head, d_model) * scale / (2 * config.n_layers) ** 0.5)
+        sees = config.position_layers is None or layer < config.position_layers
+        self.positions: Positions | None = config.positions if sees else None
+        if self.positions == "relative":
+            self.b_distance = nn.Parameter(torch.zeros(heads, config.relative_distances))
+
+    def forward(self, n: Tensor, table: Tensor | None) -> Tensor:
+        """What the layer adds to the normalised stream `n`, both (batch, pos, d_model)."""
+        v = project(n, self.W_V)
+        if self.positions == "relative":
+            z = self.pattern(n, table) @ v  # (batch, head, pos, d_head); the fused kernel has no gradient for a bias
+        else:
+            q, k = self.queries_and_keys(n, table)
+            z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return torch.einsum("bhpe,hed->bpd", z, self.W_O)
+
+    def pattern(self, n: Tensor, table: Tensor | None) -> Tensor:
+        """The attention pattern, (batch, head, query_pos, key_pos)."""
+        q, k = self.queries_and_keys(n, table)
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        if self.positions == "relative":
+            return (scores + distance_bias(_RELATIVE_GAIN * self.b_distance, scores.shape[-1])).softmax(-1)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        return scores.masked_fill(future, -torch.inf).softmax(-1)
+
+    def queries_and_keys(self, n: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of the normalised stream (batch, pos, d_model): two of (batch, head, pos, d_head)."""
+        if self.positions == "press":
+            assert table is not None
+            n = n + table[: n.shape[1]]
+        q, k = project(n, self.W_Q), project(n, self.W_K)
+        if self.positions == "rotary":
+            assert table is not None
+            q, k = rotate(q, table[:, : n.shape[1]]), rotate(k, table[:, : n.shape[1]])
+        return q, k
+
+
+class MLP(nn.Module):
+    """Two matrices with a ReLU between them."""
+
+    def __init__(self, config: ModelConfig, d_mlp: int) -> None:
+        super().__init__()
+        scale_in, scale_out = config.init_scale / config.d_model**0.5, config.init_scale / d_mlp**0.5
+        self.W_in = nn.Parameter(torch.randn(config.d_model, d_mlp) * scale_in)
+        self.b_in = nn.Parameter(torch.zeros(d_mlp))
+        self.W_out = nn.Parameter(torch.randn(d_mlp, config.d_model) * scale_out / (2 * config.n_layers) ** 0.5)
+        self.b_out = nn.Parameter(torch.zeros(config.d_model))
+
+    def forward(self, n: Tensor) -> Tensor:
+        """What the layer adds to the stream, (batch, pos, d_model)."""
+        return F.relu(n @ self.W_in + self.b_in) @ self.W_out + self.b_out
+
+
+class Transformer(nn.Module):
+    """Tokens (batch, pos), a start token first, to logits (batch, pos, vocab) for the token after each."""
+
+    table: Tensor | None
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.W_E = nn.Parameter(torch.randn(config.n_vocab, config.d_model) * config.init_scale / config.d_model**0.5)
+        self.W_U = nn.Parameter(torch.randn(config.d_model, config.n_vocab) * config.init_scale / config.d_model**0.5)
+        self.attention = nn.ModuleList(Attention(config, layer) for layer in range(config.n_layers))
+        self.mlp = nn.ModuleList(MLP(config, config.d_mlp) for _ in range(config.n_layers) if config.d_mlp)
+        if config.positions == "learned":
+            self.W_pos = nn.Parameter(torch.randn(config.context + 1, config.d_model) * config.position_scale * 0.02)
+        self.register_buffer("table", position_table(config), persistent=False)  # follows the model to its device
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits, (batch, pos, vocab)."""
+        return self._run(tokens, None)
+
+    def patterns(self, tokens: Tensor) -> list[Tensor]:
+        """Attention patterns of every layer, each (batch, head, query_pos, key_pos)."""
+        kept: list[Tensor] = []
+        self._run(tokens, kept)
+        return kept
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every matrix by its name in an archive: `W_E`, `W_U`, `W_Q/L00`, ... (no copies)."""
+        named = {"W_E": self.W_E, "W_U": self.W_U}
+        for layer, attention in enumerate(self.attention):
+            named |= {f"{name}/L{layer:02d}": getattr(attention, name) for name in ("W_Q", "W_K", "W_V", "W_O")}
+        return {name: weight.detach() for name, weight in named.items()}
+
+    def _run(self, tokens: Tensor, kept: list[Tensor] | None) -> Tensor:
+        n_pos = tokens.shape[1]
+        if n_pos > self.config.context + 1:
+            raise ShapeError(f"tokens have {n_pos} positions; context {self.config.context} allows one more than that")
+        x = F.embedding(tokens, self.W_E)  # (batch, pos, d_model)
+        if self.config.positions == "learned":
+            x = x + self.W_pos[:n_pos]
+        for layer, attention in enumerate(self.attention):
+            n = self._normalise(x)
+            if kept is not None:
+                kept.append(attention.pattern(n, self.table))
+            x = x + attention(n, self.table)
+            if self.config.d_mlp:
+                x = x + self.mlp[layer](self._normalise(x))
+        return self._normalise(x) @ self.W_U
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:]) if self.config.layer_norm else x
+
+
+def project(n: Tensor, weight: Tensor) -> Tensor:
+    """(batch, pos, d_model) by (head, d_model, d_head) to (batch, head, pos, d_head)."""
+    return torch.einsum("bpd,hde->bhpe", n, weight)
+
+
+def distance_bias(by_distance: Tensor, n_pos: int) -> Tensor:
+    """Biases (head, distance) laid out as (head, query_pos, key_pos), minus infinity in the future.
+
+    A vector of length 2n - 1 written n times in a row and cut into rows of length 2n - 2 moves one step right a row: entry
+    (q, k) is element k - q, modulo 2n - 1. Gathering by an index table says the same and is many times slower backwards.
+    """
+    near = by_distance[:, :n_pos]
+    past = torch.cat([near, near[:, -1:].expand(-1, n_pos - near.shape[1])], dim=1)  # (head, distance), n of them
+    future = past.new_full((len(past), n_pos - 1), -torch.inf)
+    circle = torch.cat([past[:, :1], future, past[:, 1:].flip(1)], dim=1)  # (head, 2n - 1)
+    rows = circle[:, None].expand(-1, n_pos, -1).reshape(len(past), -1)[:, : n_pos * (2 * n_pos - 2)]
+    return rows.view(len(past), n_pos, 2 * n_pos - 2)[:, :, :n_pos]
+
+
+def rotate(x: Tensor, positions: Tensor) -> Tensor:
+    """Turn each pair (first half, second half) of (batch, head, pos, d_head) by its position's angle."""
+    cosine, sine = positions  # each (pos, d_head / 2)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+
+
+def position_table(config: ModelConfig) -> Tensor | None:
+    """What layers look positions up in.
+
+    `press`: sines and cosines, (pos, d_model); `rotary`: cosines, then sines, (2, pos, d_head / 2); otherwise None.
+    """
+    if config.positions not in ("press", "rotary"):
+        return None
+    pairs = (config.d_model if config.positions == "press" else config.d_head) // 2
+    angle = torch.arange(config.context + 1)[:, None] * config.position_base ** (-torch.arange(pairs) / pairs)  # radians
+    if config.positions == "rotary":
+        return torch.stack([angle.cos(), angle.sin()])
+    return config.position_scale * torch.cat([angle.sin(), angle.cos()], dim=-1)
