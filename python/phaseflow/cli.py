@@ -71,6 +71,55 @@ def demo(
 
 
 @app.command()
+def train(
+    run: Annotated[
+        Path, typer.Argument(help="The run's directory; a run that was stopped goes on.", show_default=False)
+    ],
+    source: Annotated[
+        str, typer.Option(help="'stdlib' (Python's own source files), or a folder or file of text.")
+    ] = "stdlib",
+    layers: Annotated[int, typer.Option(help="Number of layers.")] = 2,
+    heads: Annotated[int, typer.Option(help="Heads of a layer.")] = 4,
+    d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 64,
+    d_mlp: Annotated[int | None, typer.Option(help="Width of the MLP; attention only without it.")] = None,
+    positions: Annotated[str, typer.Option(help="relative, rotary, press or learned.")] = "relative",
+    context: Annotated[int, typer.Option(help="Tokens of a sequence.")] = 256,
+    vocabulary: Annotated[int, typer.Option(help="Size of the byte-pair vocabulary.")] = 512,
+    steps: Annotated[int, typer.Option(help="Updates.")] = 12_000,
+    batch_size: Annotated[int, typer.Option(help="Sequences of an update.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 6e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Steps until the peak is reached.")] = 100,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints, besides log-spaced ones.")] = 150,
+    device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train one transformer on text and record its archive. Needs: pip install 'phaseflow[train]'."""
+    from phaseflow import training
+
+    config = training.TrainConfig(
+        model=training.ModelConfig(
+            n_vocab=vocabulary,
+            context=context,
+            n_layers=layers,
+            n_heads=heads,
+            d_model=d_model,
+            d_mlp=d_mlp,
+            positions=positions,  # type: ignore[arg-type]  # checked there, by name
+        ),
+        steps=steps,
+        corpus=training.CorpusConfig(source=source, n_vocab=vocabulary),
+        batches=training.BatchConfig(batch_size=batch_size),
+        optimiser=training.OptimiserConfig(
+            learning_rate=training.LearningRate(peak=learning_rate, warmup_steps=warmup_steps)
+        ),
+        checkpoints=training.Checkpoints(dense_every=checkpoint_every),
+        seed=seed,
+    )
+    training.train(config, run, device=device, label=f"training {run.name}")
+    typer.echo(f"recorded {run}; next: phaseflow report {run}")
+
+
+@app.command()
 def inspect(source: Source, json: Json = False) -> None:
     """Show what an archive holds, without reading any tensor."""
     import phaseflow

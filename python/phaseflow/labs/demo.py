@@ -11,15 +11,18 @@ from rich.console import Console
 
 import phaseflow
 from phaseflow.reporting import terminal
-from phaseflow.training import demo_configs, train
+from phaseflow.training import build_corpus, demo_configs, train
 
 
 def run(out: Path, page: Path, *, seed: int) -> None:
     """Trains what is not yet trained under ``out``, prints the verdict on both runs, writes ``page``."""
     console = Console()
     began = time.monotonic()
-    for name, config in demo_configs(seed=seed).items():
-        train(config, out / name)
+    configs = demo_configs(seed)
+    with console.status("reading the standard library's source files, learning a vocabulary"):
+        corpus = build_corpus(configs[0].corpus)
+    for name, config in zip(("one-layer", "two-layer"), configs, strict=True):
+        train(config, out / name, corpus=corpus, label=f"training {name} model")
     with terminal.progress_bars() as progress:
         archive = phaseflow.open(out, progress=progress)
         verdicts = archive.verdicts()

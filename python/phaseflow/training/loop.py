@@ -63,7 +63,9 @@ class TrainConfig:
             )
         repeated = self.probes.repeat_length * self.probes.n_repeats
         if repeated > self.model.context:
-            raise ParameterError(f"the repeated probe has {repeated} tokens, more than the context {self.model.context}")
+            raise ParameterError(
+                f"the repeated probe has {repeated} tokens, more than the context {self.model.context}"
+            )
 
     @property
     def tokens_per_step(self) -> int:
@@ -74,6 +76,8 @@ class TrainConfig:
         """The configuration as it stands in the archive: nothing but what JSON holds."""
         record = asdict(self)
         record["corpus"]["fingerprint"] = corpus.fingerprint
+        # The analysis warns where a phase change coincides with one of these.
+        record["events"] = {"end of warm-up": self.optimiser.learning_rate.warmup_steps}
         return record
 
 

@@ -26,7 +26,9 @@ from phaseflow.exceptions import ParameterError, ShapeError
 
 Positions = Literal["press", "rotary", "learned", "relative"]
 POSITIONS: tuple[Positions, ...] = ("press", "rotary", "learned", "relative")
-_RELATIVE_GAIN = 10.0  # a bias has to travel several units, a weight a fraction of one: this lets one learning rate do both
+_RELATIVE_GAIN = (
+    10.0  # a bias has to travel several units, a weight a fraction of one: this lets one learning rate do both
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class ModelConfig:
     relative_distances: int = 32  # near distances told apart; far ones need no telling apart by position alone
     position_base: float = 10_000.0  # longest over shortest wavelength; lower gives more dimensions to near tokens
     position_scale: float = 1.0  # root of two times the size of one coordinate: the size of normalised content
-    layer_norm: bool = True  # deeper and faster learning rates stay stable; off gives the exactly linear stream of Elhage 2021
+    layer_norm: bool = (
+        True  # deeper and faster learning rates stay stable; off gives the exactly linear stream of Elhage 2021
+    )
     init_scale: float = 1.0  # times 1/sqrt(rows summed over): each product keeps the size of what enters it
 
     def __post_init__(self) -> None:
@@ -56,7 +60,9 @@ class ModelConfig:
         if self.d_model % self.n_heads:
             raise ParameterError(f"d_model must be a multiple of n_heads, got {self.d_model} and {self.n_heads}")
         if self.positions == "learned" and self.position_layers is not None:
-            raise ParameterError("learned positions enter the stream, so every layer sees them: leave position_layers None")
+            raise ParameterError(
+                "learned positions enter the stream, so every layer sees them: leave position_layers None"
+            )
         if (self.positions == "rotary" and self.d_head % 2) or (self.positions == "press" and self.d_model % 2):
             raise ParameterError(f"{self.positions} positions come in pairs: d_model (rotary: d_head) must be even")
 
@@ -216,7 +222,9 @@ def position_table(config: ModelConfig) -> Tensor | None:
     if config.positions not in ("press", "rotary"):
         return None
     pairs = (config.d_model if config.positions == "press" else config.d_head) // 2
-    angle = torch.arange(config.context + 1)[:, None] * config.position_base ** (-torch.arange(pairs) / pairs)  # radians
+    angle = torch.arange(config.context + 1)[:, None] * config.position_base ** (
+        -torch.arange(pairs) / pairs
+    )  # radians
     if config.positions == "rotary":
         return torch.stack([angle.cos(), angle.sin()])
     return config.position_scale * torch.cat([angle.sin(), angle.cos()], dim=-1)

@@ -18,7 +18,9 @@ from phaseflow.exceptions import CorruptArchiveError, ParameterError
 FILE = "resume.pt"
 
 
-def save(run_dir: Path, step: int, model: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any]) -> None:
+def save(
+    run_dir: Path, step: int, model: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any]
+) -> None:
     """Keep the state after `step` updates; it replaces the one before."""
     state = {"step": step, "config": config, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
     beside = run_dir / f"{FILE}.new"
