@@ -54,6 +54,9 @@ def upper(column: str) -> str:
 # The verdict on a run: one row, from its phase changes.
 PHASE_CHANGE = "phase_change"  # true where the in-context learning score breaks while heads form
 HEADS = "heads"  # the induction heads, as "L1H2", strongest first
+BEST_HEAD = "best_head"  # the head with the highest prefix matching score at the last checkpoint
+BEST_SCORE = "best_score"  # and that score
+FINAL_SCORE = "final_score"  # in-context learning score at the last checkpoint, nats
 OVERLAP = "overlap"  # share of the joint span, in log step, that two intervals have in common
 OVERLAP_CHANCE = "overlap_chance"  # how often intervals of these widths would meet by chance
 BEFORE = "before"  # value of the measure at the window's start

@@ -90,6 +90,16 @@ def test_a_probability_is_never_a_false_zero() -> None:
 
 
 def test_a_run_without_a_change_says_why() -> None:
-    verdict = {schema.PHASE_CHANGE: False, schema.REASON: "no head became an induction head", schema.HEADS: []}
+    verdict = {
+        schema.PHASE_CHANGE: False,
+        schema.REASON: "no head became an induction head",
+        schema.HEADS: [],
+        schema.BEST_HEAD: "L0H3",
+        schema.BEST_SCORE: 0.034,
+        schema.FINAL_SCORE: None,
+    }
     assert words.answer(verdict) == "No phase change"
-    assert words.facts(verdict) == [("why", "no head became an induction head")]
+    assert words.facts(verdict) == [
+        ("why", "no head became an induction head"),
+        ("best prefix matching at the end", "0.03 (L0H3)"),
+    ]

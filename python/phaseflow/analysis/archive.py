@@ -144,7 +144,13 @@ class Archive:
         """
         return self._keep(
             ("verdicts", level, induction_threshold),
-            lambda: verdicts(self.runs, self.phase_changes(level=level), induction_threshold=induction_threshold),
+            lambda: verdicts(
+                self.runs,
+                self.phase_changes(level=level),
+                self.head_scores(),
+                self.in_context_learning(),
+                induction_threshold=induction_threshold,
+            ),
         )
 
     @property

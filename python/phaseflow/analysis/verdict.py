@@ -36,6 +36,9 @@ VERDICT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     schema.lower(schema.END): pl.Float64,
     schema.upper(schema.END): pl.Float64,
     schema.HEADS: pl.List(pl.String),
+    schema.BEST_HEAD: pl.String,
+    schema.BEST_SCORE: pl.Float64,
+    schema.FINAL_SCORE: pl.Float64,
     schema.SIZE: pl.Float64,
     schema.lower(schema.SIZE): pl.Float64,
     schema.upper(schema.SIZE): pl.Float64,
@@ -49,7 +52,14 @@ VERDICT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def verdicts(runs: Sequence[Run], changes: pl.DataFrame, *, induction_threshold: float) -> pl.DataFrame:
+def verdicts(
+    runs: Sequence[Run],
+    changes: pl.DataFrame,
+    heads: pl.DataFrame,
+    in_context: pl.DataFrame,
+    *,
+    induction_threshold: float,
+) -> pl.DataFrame:
     """The verdict on every run; see :meth:`phaseflow.Archive.verdicts`."""
     rows = []
     for run in runs:
@@ -67,8 +77,22 @@ def verdicts(runs: Sequence[Run], changes: pl.DataFrame, *, induction_threshold:
         )
         if row[schema.PHASE_CHANGE]:
             row |= share_with_interval(run, row)
+        row |= where_it_ended(run.name, heads, in_context)
         rows.append({name: row.get(name) for name in VERDICT_SCHEMA})
     return pl.DataFrame(rows, schema=VERDICT_SCHEMA)
+
+
+def where_it_ended(run: str, heads: pl.DataFrame, in_context: pl.DataFrame) -> dict[str, Any]:
+    """The best head, its score and the in-context learning score at the last checkpoint where each is defined."""
+    here = (pl.col(schema.RUN) == run) & pl.col(schema.VALUE).is_finite()
+    matching = heads.filter(here & (pl.col(schema.METRIC) == PREFIX_MATCHING))
+    best = matching.filter(pl.col(schema.STEP) == pl.col(schema.STEP).max()).sort(schema.VALUE).tail(1)
+    score = in_context.filter(here).sort(schema.STEP)[schema.VALUE]
+    ended: dict[str, Any] = {schema.FINAL_SCORE: score[-1] if len(score) else None}
+    for row in best.iter_rows(named=True):
+        ended[schema.BEST_HEAD] = head_name(row[schema.LAYER], row[schema.HEAD])
+        ended[schema.BEST_SCORE] = row[schema.VALUE]
+    return ended
 
 
 def what_is_missing(run: Run) -> str | None:

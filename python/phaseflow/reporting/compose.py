@@ -139,7 +139,7 @@ def changes_section(changes: pl.DataFrame) -> str:
         schema.AFTER,
         schema.SIZE,
         schema.SHARE,
-        schema.P_VALUE,
+        pl.col(schema.P_VALUE).map_elements(words.probability, return_dtype=pl.String),
     )
     note = (
         "One row a window. <em>Size</em>: the height of the break over the smooth course of its curve. "

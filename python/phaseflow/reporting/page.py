@@ -25,7 +25,7 @@ def figure_html(figure: go.Figure, *, number: int, title: str, caption: str) -> 
     drawing = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
-        config={"displaylogo": False, "responsive": True},
+        config={"displayModeBar": False, "responsive": True},
         div_id=f"figure-{number}",
     )
     return (

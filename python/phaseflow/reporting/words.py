@@ -23,7 +23,7 @@ def answer(verdict: dict[str, Any]) -> str:
 def facts(verdict: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and value of what carries the answer."""
     if not verdict[schema.PHASE_CHANGE]:
-        return [("why", verdict[schema.REASON]), *heads_fact(verdict)]
+        return [("why", verdict[schema.REASON]), *heads_fact(verdict), *ending(verdict)]
     interval = [
         ("start", f"step {verdict[schema.START]:,.0f}{between(verdict, schema.START)}"),
         ("end", f"step {verdict[schema.END]:,.0f}{between(verdict, schema.END)}"),
@@ -38,7 +38,20 @@ def facts(verdict: dict[str, Any]) -> list[tuple[str, str]]:
         ("share of all in-context learning", share(verdict)),
         ("chance of such a window without a change", probability(verdict[schema.P_VALUE])),
         ("heads form in the same window by chance", probability(verdict[schema.OVERLAP_CHANCE])),
+        *ending(verdict),
     ]
+
+
+def ending(verdict: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the run ended, as far as it was measured."""
+    facts = []
+    if verdict[schema.BEST_SCORE] is not None:
+        facts.append(
+            ("best prefix matching at the end", f"{verdict[schema.BEST_SCORE]:.2f} ({verdict[schema.BEST_HEAD]})")
+        )
+    if verdict[schema.FINAL_SCORE] is not None:
+        facts.append(("in-context learning at the end", f"{verdict[schema.FINAL_SCORE]:+.3f} nats"))
+    return facts
 
 
 def heads_fact(verdict: dict[str, Any]) -> list[tuple[str, str]]:
