@@ -65,7 +65,9 @@ def applicable(run: Run, measure: Measure) -> dict[int, list[str]]:
     index = run.index.filter(pl.col(schema.NAME).str.starts_with(measure.prefix)).sort(schema.STEP, schema.NAME)
     found: dict[int, list[str]] = {}
     for step, name, shape in index.select(schema.STEP, schema.NAME, schema.SHAPE).iter_rows():
-        if measure.applies(tuple(shape)):
+        # A probe whose tokens are damaged is told in the run's problems.
+        probe = name.removeprefix(measure.prefix).partition("/")[0]
+        if probe in run.probes and measure.applies(tuple(shape)):
             found.setdefault(step, []).append(name)
     return found
 

@@ -33,12 +33,13 @@ def stored_array(argument: str, value: Any) -> tuple[str, NDArray[Any]]:
         For any element type but the four that an archive stores.
     """
     value = on_host(value)
-    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    if dtype == "bfloat16" and not isinstance(value, np.ndarray):
-        # numpy has no bfloat16 to view it as; the caller holds a torch tensor, so torch is loaded.
-        value = value.contiguous().view(sys.modules["torch"].int16).numpy().view(np.uint16)
-        return dtype, np.ascontiguousarray(value)
-    array = np.asarray(value)
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        # numpy alone has no bfloat16 to view it as; the caller holds a torch tensor, so torch is loaded.
+        return "bfloat16", value.contiguous().view(sys.modules["torch"].int16).numpy().view(np.uint16)
+    try:
+        array = np.asarray(value)
+    except TypeError as error:
+        raise DtypeError(f"{argument} is not an array that numpy can view: {error}; convert it first") from None
     if array.dtype.name not in _STORED:
         raise DtypeError(f"{argument} has dtype {array.dtype}, expected one of {', '.join(_STORED)}; convert it first")
     if not array.dtype.isnative:

@@ -7,6 +7,7 @@ nothing is lost. Opening a tensor always goes by the header of its file.
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Index:
     #: Columns of `SCHEMA`, sorted by step, rank and name.
     table: pl.DataFrame
     problems: list[Problem]
+    #: The steps that each rank has a shard for, readable or not: a file that has its name was complete.
+    steps: dict[int, set[int]]
     #: Whether ``index.parquet`` says all this already.
     stored: bool
     _full: pl.DataFrame
@@ -48,13 +51,6 @@ class Index:
     def write(self, run_dir: Path) -> None:
         """Keep it as ``index.parquet``."""
         write_table(run_dir / INDEX, self._full)
-
-    def shard_steps(self) -> dict[int, set[int]]:
-        """The steps that each rank has a readable shard for."""
-        steps: dict[int, set[int]] = {}
-        for step, rank in self.table.select(STEP, RANK).unique().iter_rows():
-            steps.setdefault(rank, set()).add(step)
-        return steps
 
 
 def shard_notes(run_id: str, step: int, rank: int) -> dict[str, str]:
@@ -87,7 +83,15 @@ def read_index(run_dir: Path, run_id: str) -> Index:
             problems.append(Problem(name, "shard", "a readable safetensors file", str(error)))
     full = pl.concat([kept, pl.DataFrame(rows, schema=_STORED_SCHEMA, orient="row")]).sort(STEP, RANK, NAME)
     stored = not rows and full.height == known.height
-    return Index(full.select(list(SCHEMA)), problems, stored, full)
+    return Index(full.select(list(SCHEMA)), problems, _steps(files), stored, full)
+
+
+def _steps(files: Iterable[str]) -> dict[int, set[int]]:
+    steps: dict[int, set[int]] = {}
+    for file in files:
+        if (place := parse_shard_name(Path(file).name)) is not None:
+            steps.setdefault(place[1], set()).add(place[0])
+    return steps
 
 
 class _Unusable(Exception):

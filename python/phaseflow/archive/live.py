@@ -7,6 +7,7 @@ count (a torn last one, one whose shard never came) are left out by every reader
 opened for recording.
 """
 
+import errno
 import json
 import os
 import time
@@ -100,31 +101,28 @@ class LiveFile:
 
     def append(self, line: Line) -> None:
         """Add a line; on disk at once if tensors follow, else within a second of further lines."""
-        start = self._file.seek(0, os.SEEK_END)
         content = line.encode()
-        try:
-            if self._file.write(content) != len(content):
-                raise OSError("the disk took only a part of a line of scalars")
-            if line.tensors or time.monotonic() - self._synced > _SYNC_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
-        except BaseException:
-            self._file.truncate(start)
-            raise
-        self._start = start
+        self._start = self._file.seek(0, os.SEEK_END)
         self._lines.append(line)
+        if self._file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, "the disk took only a part of a line of scalars")
+        if line.tensors or time.monotonic() - self._synced > _SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
 
-    def retract(self) -> None:
-        """Take the last line back: its shard could not be written."""
-        self._lines.pop()
-        self._file.truncate(self._start)
+    def retract(self, line: Line) -> None:
+        """Take ``line`` back, however far `append` came with it: the step could not be written."""
+        if self._lines and self._lines[-1] is line:
+            self._file.truncate(self._start)
+            self._lines.pop()
 
     def roll(self, *, at_least: int = _LINES_PER_PART) -> None:
         """Turn the lines into a part, once there are enough of them."""
         if self._lines and len(self._lines) >= at_least:
             self._roll(self._lines)
-            self._file.truncate(0)
+            # From here the lines count by their part; those still in the file are known to be old.
             self._lines = []
+            self._file.truncate(0)
 
     def close(self) -> None:
         """Turn what is left into a part."""

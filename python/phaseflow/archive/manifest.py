@@ -13,7 +13,8 @@ from typing import Any
 from phaseflow._core import __version__, write_file
 from phaseflow.archive.files import MANIFEST, PROBES
 from phaseflow.archive.probe import Probe, read_probe
-from phaseflow.exceptions import CorruptArchiveError, MissingDataError, ParameterError
+from phaseflow.archive.problem import Problem
+from phaseflow.exceptions import CorruptArchiveError, MissingDataError, ParameterError, PhaseflowError
 
 FORMAT = "phaseflow-run"
 SCHEMA_VERSION = 1
@@ -83,8 +84,8 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
     write_file(run_dir / MANIFEST, text.encode() + b"\n")
 
 
-def read_manifest(run_dir: Path) -> Manifest:
-    """Read and check the manifest of a run, and its probes.
+def read_manifest(run_dir: Path) -> tuple[Manifest, list[Problem]]:
+    """Read and check the manifest of a run; probes that cannot be read are left out and told.
 
     Raises
     ------
@@ -122,17 +123,24 @@ def read_manifest(run_dir: Path) -> Manifest:
         raise _damaged(
             path, "run_id, config, probes", "text and two mappings", f"{run_id!r:.40}, {config!r:.40}, {probes!r:.40}"
         )
-    return Manifest(run_id, config, {name: _read_probe(run_dir, path, name, entry) for name, entry in probes.items()})
+    read: dict[str, Probe] = {}
+    problems = []
+    for name, entry in probes.items():
+        # The place follows from the name; a path in a file is not followed.
+        file = f"{PROBES}/{Path(name).name}.safetensors"
+        try:
+            read[name] = _read_probe(run_dir / file, entry)
+        except (PhaseflowError, OSError) as error:
+            problems.append(Problem(file, f"probe {name}", "the tokens the run was made with", str(error)))
+    return Manifest(run_id, config, read), problems
 
 
-def _read_probe(run_dir: Path, path: Path, name: str, entry: Any) -> Probe:
+def _read_probe(file: Path, entry: Any) -> Probe:
     match entry:
         case {"bos": int() | None as bos, "description": str(description), "tokens_hash": str(tokens_hash)}:
-            # The place follows from the name; a path in a file is not followed.
-            file = run_dir / PROBES / f"{Path(name).name}.safetensors"
             return read_probe(file, bos=bos, description=description, tokens_hash=tokens_hash)
         case _:
-            raise _damaged(path, f"probe {name}", "bos, description and tokens_hash", f"{entry!r:.80}")
+            raise CorruptArchiveError(f"expected bos, description and tokens_hash in {MANIFEST}, found {entry!r:.80}")
 
 
 def _damaged(path: Path, what: str, expected: str, found: str) -> CorruptArchiveError:

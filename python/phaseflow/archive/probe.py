@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from phaseflow._core import Shard, checksum, write_shard
 from phaseflow.archive.host import on_host
-from phaseflow.exceptions import CorruptArchiveError, DtypeError, MissingDataError, ShapeError
+from phaseflow.exceptions import CorruptArchiveError, DtypeError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,13 @@ def write_probe(path: Path, probe: Probe) -> None:
 
 
 def read_probe(path: Path, *, bos: int | None, description: str, tokens_hash: str) -> Probe:
-    """Read the tokens back; they must still have the hash that the manifest names."""
-    if not path.is_file():
-        raise MissingDataError(f"{path}: the tokens of a probe are missing; restore the file from a copy")
+    """Read the tokens back; they must still have the hash that the manifest names.
+
+    Raises
+    ------
+    PhaseflowError, OSError
+        When they cannot be read or are others.
+    """
     probe = Probe(np.asarray(Shard(path).tensor("tokens")), bos=bos, description=description)
     if probe.tokens_hash != tokens_hash:
         raise CorruptArchiveError(

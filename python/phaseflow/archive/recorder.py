@@ -10,7 +10,7 @@ import operator
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from phaseflow.archive.files import (
     check_plain_name,
     is_temporary,
     only_writer,
+    remove_leftovers,
     shard_name,
 )
 from phaseflow.archive.host import raw_bytes
@@ -59,7 +60,7 @@ class Recorder:
     MissingDataError
         When ``rank`` is not 0 and rank 0 has not made the run yet.
     CorruptArchiveError
-        When the directory holds tensors but no manifest, or a manifest that cannot be read.
+        When the directory holds tensors but no manifest, or a manifest or a probe that cannot be read.
 
     Examples
     --------
@@ -152,11 +153,10 @@ class Recorder:
         tensors = step_tensors(self._manifest.probes, attention, per_token_loss, weights)
         if not values and not tensors:
             raise ParameterError(f"step {step} has neither scalars nor tensors; log something, or do not log it")
-        self._live.append(Line(step, tokens, time.time(), bool(tensors), values))
-        if tensors:
-            self._write_shard(step, tensors)
-        self._last_step = step
-        self._live.roll()
+        self._write(self._live, Line(step, tokens, time.time(), bool(tensors), values), tensors)
+        # The step is complete. If the disk has no room for a part, its lines stay where they are.
+        with suppress(OSError):
+            self._live.roll()
 
     def close(self) -> None:
         """Roll the scalars into a part and write the index. Closing twice does nothing."""
@@ -177,7 +177,10 @@ class Recorder:
 
     def _reopen_or_create(self, config: Mapping[str, Any] | None, probes: Mapping[str, Probe] | None) -> Manifest:
         if (self.path / MANIFEST).exists():
-            manifest = read_manifest(self.path)
+            manifest, problems = read_manifest(self.path)
+            if problems:
+                damage = "; ".join(f"{problem.file}: {problem.found}" for problem in problems)
+                raise CorruptArchiveError(f"{self.path} cannot be continued, its probes are damaged: {damage}")
             check_same(self.path, manifest, config, probes)
             return manifest
         if self.rank != 0:
@@ -198,10 +201,11 @@ class Recorder:
 
     def _take_up(self) -> LiveFile:
         """Bring what a dead Recorder left into order: its files half written, its lines not yet in a part."""
-        for folder, ending in ((TENSORS, f"-r{self.rank}.safetensors."), (SCALARS, f"-r{self.rank}.parquet")):
-            for path in (self.path / folder).iterdir():
-                if is_temporary(path.name) and ending in path.name:
-                    path.unlink(missing_ok=True)
+        remove_leftovers(self.path / TENSORS, f"-r{self.rank}.safetensors.")
+        remove_leftovers(self.path / SCALARS, f"-r{self.rank}.parquet.")
+        if self.rank == 0:
+            remove_leftovers(self.path)
+            remove_leftovers(self.path / PROBES)
         shard_steps = self._write_index().get(self.rank, set())
         live = live_path(self.path, self.rank)
         last_part = last_part_step(self.path, self.rank)
@@ -216,19 +220,22 @@ class Recorder:
         index = read_index(self.path, self._manifest.run_id)
         if self.rank == 0 and not index.stored:
             index.write(self.path)
-        return index.shard_steps()
+        return index.steps
 
-    def _write_shard(self, step: int, tensors: list[Tensor]) -> None:
-        path = self.path / TENSORS / shard_name(step, self.rank)
+    def _write(self, live: LiveFile, line: Line, tensors: list[Tensor]) -> None:
+        path = self.path / TENSORS / shard_name(line.step, self.rank)
         parts = [(name, dtype, array.shape, raw_bytes(array)) for name, dtype, array in tensors]
         try:
-            write_shard(path, parts, shard_notes(self._manifest.run_id, step, self.rank))
+            live.append(line)
+            if parts:
+                write_shard(path, parts, shard_notes(self._manifest.run_id, line.step, self.rank))
+            self._last_step = line.step
         except BaseException:
-            # Ctrl-C is noticed after the write: then the step is complete, and stays.
-            if path.exists():
-                self._last_step = step
-            elif self._live is not None:
-                self._live.retract()
+            # Ctrl-C may come when the shard is there: then the step is complete, and stays.
+            if parts and path.exists():
+                self._last_step = line.step
+            elif self._last_step != line.step:
+                live.retract(line)
             raise
 
 

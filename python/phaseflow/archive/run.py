@@ -43,19 +43,19 @@ class Run:
     config : dict
         As it was recorded.
     probes : dict of str to Probe
-        The fixed tokens.
+        The fixed tokens; one whose file is damaged is left out and told in ``problems``.
 
     Raises
     ------
     MissingDataError
         When ``path`` is not a run.
     CorruptArchiveError
-        When its manifest or a probe is damaged, or was written by a newer phaseflow.
+        When its manifest is damaged, or was written by a newer phaseflow.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
         self.path = Path(path)
-        manifest = read_manifest(self.path)
+        manifest, self._probe_problems = read_manifest(self.path)
         self.name = name or self.path.resolve().name
         self.run_id: str = manifest.run_id
         self.config: dict[str, Any] = manifest.config
@@ -78,7 +78,7 @@ class Run:
     @property
     def problems(self) -> pl.DataFrame:
         """One row for whatever could not be used: ``run, file, object, expected, found``."""
-        return problem_table(self.name, self._index.problems + self._scalars.problems)
+        return problem_table(self.name, self._probe_problems + self._index.problems + self._scalars.problems)
 
     def scalars(self) -> pl.DataFrame:
         """One row a scalar: ``step, tokens_seen, name, value, wall_time``, sorted by step and name. NaN is kept."""
@@ -131,7 +131,7 @@ class Run:
 
     @cached_property
     def _scalars(self) -> Scalars:
-        return read_scalars(self.path, self._index.shard_steps())
+        return read_scalars(self.path, self._index.steps)
 
     @cached_property
     def _files(self) -> dict[tuple[int, str], str]:
@@ -180,10 +180,15 @@ def find_runs(path: str | os.PathLike[str]) -> list[Run]:
     if not root.is_dir():
         raise MissingDataError(f"{root} is not a directory; give the directory of a run, or one that holds runs")
     runs = []
+    seen = set()
     for folder, below, files in os.walk(root, followlinks=True):
-        if MANIFEST in files:
-            runs.append(Run(folder, name=Path(folder).relative_to(root).as_posix()))
+        # A link back up would be followed for ever.
+        real = os.path.realpath(folder)
+        if real in seen or MANIFEST in files:
             below.clear()
+        if real not in seen and MANIFEST in files:
+            runs.append(Run(folder, name=Path(folder).relative_to(root).as_posix()))
+        seen.add(real)
     if not runs:
         raise MissingDataError(f"{root} holds no run: no {MANIFEST} at or under it; record one with phaseflow.Recorder")
     return sorted(runs, key=lambda run: run.name)

@@ -88,6 +88,9 @@ impl Header {
 
     /// Checks the JSON of a header against the size of its file; `path` is for messages.
     pub fn parse(path: &Path, json: &[u8], file_size: u64) -> Result<Self> {
+        if json.len() as u64 > MAX_HEADER {
+            return Err(corrupt(path, "header length", format!("at most {MAX_HEADER}"), json.len().to_string()));
+        }
         let broken = |error: &dyn fmt::Display| corrupt(path, "header", "a safetensors header", error.to_string());
         let raw = RawHeader::from_json(json).map_err(|error| broken(&error))?;
         let mut tensors: Vec<(String, TensorInfo)> = raw.tensors.into_iter().collect();
