@@ -1,8 +1,9 @@
-"""Training batches, and fixed examples of held-out text: which tokens a step sees depends on (seed, step) and nothing else.
+"""Training batches, and fixed examples of held-out text: which tokens a step sees depends on (seed, step) and nothing
+else.
 
-A sequence is the start token and `context` tokens of one file, cut anywhere in it. A stated share of the *training* sequences
-repeats a passage of itself: tokens [a, a + n) are copied over tokens [b, b + n), a + n <= b, with a, b and n at random, so no
-fixed distance tells where the copy is. Held-out examples are never touched.
+A sequence is the start token and `context` tokens of one file, cut anywhere in it. A stated share of the *training*
+sequences repeats a passage of itself: tokens [a, a + n) are copied over tokens [b, b + n), a + n <= b, with a, b and
+n at random, so no fixed distance tells where the copy is. Held-out examples are never touched.
 """
 
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ def held_out_examples(split: Split, n_examples: int, context: int, seed: int) ->
     running = _windows(split, context)
     if running[-1] < n_examples:
         raise MissingDataError(
-            f"{n_examples} held-out examples asked for, the held-out files have {running[-1]} windows of {context} tokens"
+            f"{n_examples} held-out examples asked for, but the held-out files have {running[-1]} windows"
+            f" of {context} tokens"
         )
     index = np.random.default_rng(seed).choice(running[-1], n_examples, replace=False)
     return _with_start(split.window(running, index, context))

@@ -1,11 +1,12 @@
 """Text files become token arrays: byte-pair vocabulary, and a split into training and held-out *files*.
 
-The vocabulary is learned from the training files alone. A file is held out when a hash of its path says so, so the split depends
-on nothing but names. Tokens of one file never border those of another: every sequence is cut from a single file.
+The vocabulary is learned from the training files alone. A file is held out when a hash of its path says so, so the
+split depends on nothing but names. Tokens of one file never border those of another: every sequence is cut from a
+single file.
 
-`stdlib` names the Python standard library's own source files, which every machine has. Left out are its tests (more text than
-everything else together, much of it near-copies), `encodings` and `pydoc_data` (character tables and one string of
-documentation, not code).
+`stdlib` names the Python standard library's own source files, which every machine has. Left out are its tests (more
+text than everything else together, much of it near-copies), `encodings` and `pydoc_data` (character tables and one
+string of documentation, not code).
 """
 
 import hashlib
@@ -43,7 +44,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True)
 class Split:
-    """Tokens of several files, one after the other: `tokens` (token,), file `i` is `[bounds[i], bounds[i + 1])`."""
+    """Tokens of several files in a row, `tokens` (token,); file `i` is `[bounds[i], bounds[i + 1])`."""
 
     tokens: NDArray[np.uint16]
     bounds: NDArray[np.int64]

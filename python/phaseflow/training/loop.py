@@ -2,8 +2,8 @@
 
     for each step: at a checkpoint, look at the probes, archive, keep the state;  then one AdamW update on batch (seed, step)
 
-Nothing of the run depends on the clock, on the checkpoints or on the process: a run that was killed goes on from its last
-kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
+Nothing of the run depends on the clock, on the checkpoints or on the process: a run that was killed goes on from its
+last kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
 """
 
 from collections.abc import Iterator
@@ -205,6 +205,8 @@ def progress_bar(label: str, begin: int, steps: int) -> Iterator[Any]:
         task = progress.add_task(label, total=steps, completed=begin, note="")
 
         def move(step: int, note: str | None) -> None:
-            progress.update(task, completed=step, **({} if note is None else {"note": note}))
+            progress.update(task, completed=step)
+            if note is not None:
+                progress.update(task, note=note)
 
         yield move

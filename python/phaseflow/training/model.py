@@ -5,27 +5,22 @@
                  x = x + relu(n W_in + b_in) W_out + b_out          only with `d_mlp`
     logits = n W_U
 
-`n` is the normalised stream: LayerNorm without gain or bias (nothing to fold into the weights later), or the stream itself.
-Rows multiply from the left: W_E (vocab, d_model), W_Q W_K W_V (head, d_model, d_head), W_O (head, d_head, d_model),
-W_U (d_model, vocab). No biases in attention, as in Elhage 2021.
+`n` is the normalised stream: LayerNorm without gain or bias (nothing to fold into the weights later), or the stream
+itself. Rows multiply from the left: W_E (vocab, d_model), W_Q W_K W_V (head, d_model, d_head), W_O (head, d_head,
+d_model), W_U (d_model, vocab). No biases in attention, as in Elhage 2021.
 
-Positions: `press` adds sinusoids to the input of queries and keys only (Press et al. 2021, "Shortformer"; the positions of
-Elhage 2021's small models), so the residual stream carries no position; `rotary` turns queries and keys (Su et al. 2021);
-`learned` adds a trained vector to the stream; `relative` adds to every attention score a trained number that depends only on
-head and distance (Raffel et al. 2020, "T5", without its buckets), all distances from `relative_distances - 1` on sharing one.
+The ways of telling positions are in `positions`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phaseflow.exceptions import ParameterError, ShapeError
+from phaseflow.training.positions import POSITIONS, Positions, distance_bias, position_table, rotate
 
-Positions = Literal["press", "rotary", "learned", "relative"]
-POSITIONS: tuple[Positions, ...] = ("press", "rotary", "learned", "relative")
 _RELATIVE_GAIN = (
     10.0  # a bias has to travel several units, a weight a fraction of one: this lets one learning rate do both
 )
@@ -46,9 +41,7 @@ class ModelConfig:
     relative_distances: int = 32  # near distances told apart; far ones need no telling apart by position alone
     position_base: float = 10_000.0  # longest over shortest wavelength; lower gives more dimensions to near tokens
     position_scale: float = 1.0  # root of two times the size of one coordinate: the size of normalised content
-    layer_norm: bool = (
-        True  # deeper and faster learning rates stay stable; off gives the exactly linear stream of Elhage 2021
-    )
+    layer_norm: bool = True  # bears higher learning rates; without it the stream is linear, as in Elhage 2021
     init_scale: float = 1.0  # times 1/sqrt(rows summed over): each product keeps the size of what enters it
 
     def __post_init__(self) -> None:
@@ -96,7 +89,7 @@ class Attention(nn.Module):
         else:
             q, k = self.queries_and_keys(n, table)
             z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return torch.einsum("bhpe,hed->bpd", z, self.W_O)
+        return einsum("bhpe,hed->bpd", z, self.W_O)
 
     def pattern(self, n: Tensor, table: Tensor | None) -> Tensor:
         """The attention pattern, (batch, head, query_pos, key_pos)."""
@@ -149,7 +142,11 @@ class Transformer(nn.Module):
         self.mlp = nn.ModuleList(MLP(config, config.d_mlp) for _ in range(config.n_layers) if config.d_mlp)
         if config.positions == "learned":
             self.W_pos = nn.Parameter(torch.randn(config.context + 1, config.d_model) * config.position_scale * 0.02)
-        self.register_buffer("table", position_table(config), persistent=False)  # follows the model to its device
+        width = config.d_head if config.positions == "rotary" else config.d_model
+        table = position_table(config.positions, config.context, width, config.position_base)
+        if table is not None and config.positions == "press":
+            table = table * config.position_scale
+        self.register_buffer("table", table, persistent=False)  # follows the model to its device
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits, (batch, pos, vocab)."""
@@ -176,6 +173,7 @@ class Transformer(nn.Module):
         if self.config.positions == "learned":
             x = x + self.W_pos[:n_pos]
         for layer, attention in enumerate(self.attention):
+            assert isinstance(attention, Attention)
             n = self._normalise(x)
             if kept is not None:
                 kept.append(attention.pattern(n, self.table))
@@ -188,43 +186,12 @@ class Transformer(nn.Module):
         return F.layer_norm(x, x.shape[-1:]) if self.config.layer_norm else x
 
 
+def einsum(equation: str, *operands: Tensor) -> Tensor:
+    """`torch.einsum`, which torch leaves without types."""
+    result: Tensor = torch.einsum(equation, *operands)
+    return result
+
+
 def project(n: Tensor, weight: Tensor) -> Tensor:
     """(batch, pos, d_model) by (head, d_model, d_head) to (batch, head, pos, d_head)."""
-    return torch.einsum("bpd,hde->bhpe", n, weight)
-
-
-def distance_bias(by_distance: Tensor, n_pos: int) -> Tensor:
-    """Biases (head, distance) laid out as (head, query_pos, key_pos), minus infinity in the future.
-
-    A vector of length 2n - 1 written n times in a row and cut into rows of length 2n - 2 moves one step right a row: entry
-    (q, k) is element k - q, modulo 2n - 1. Gathering by an index table says the same and is many times slower backwards.
-    """
-    near = by_distance[:, :n_pos]
-    past = torch.cat([near, near[:, -1:].expand(-1, n_pos - near.shape[1])], dim=1)  # (head, distance), n of them
-    future = past.new_full((len(past), n_pos - 1), -torch.inf)
-    circle = torch.cat([past[:, :1], future, past[:, 1:].flip(1)], dim=1)  # (head, 2n - 1)
-    rows = circle[:, None].expand(-1, n_pos, -1).reshape(len(past), -1)[:, : n_pos * (2 * n_pos - 2)]
-    return rows.view(len(past), n_pos, 2 * n_pos - 2)[:, :, :n_pos]
-
-
-def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Turn each pair (first half, second half) of (batch, head, pos, d_head) by its position's angle."""
-    cosine, sine = positions  # each (pos, d_head / 2)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
-
-
-def position_table(config: ModelConfig) -> Tensor | None:
-    """What layers look positions up in.
-
-    `press`: sines and cosines, (pos, d_model); `rotary`: cosines, then sines, (2, pos, d_head / 2); otherwise None.
-    """
-    if config.positions not in ("press", "rotary"):
-        return None
-    pairs = (config.d_model if config.positions == "press" else config.d_head) // 2
-    angle = torch.arange(config.context + 1)[:, None] * config.position_base ** (
-        -torch.arange(pairs) / pairs
-    )  # radians
-    if config.positions == "rotary":
-        return torch.stack([angle.cos(), angle.sin()])
-    return config.position_scale * torch.cat([angle.sin(), angle.cos()], dim=-1)
+    return einsum("bpd,hde->bhpe", n, weight)

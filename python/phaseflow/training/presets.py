@@ -10,18 +10,19 @@ from phaseflow.training.probe import ProbeConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate
 
 
-def demo_configs(seed: int = 0) -> tuple[TrainConfig, TrainConfig]:
+def demo_configs(seed: int = 0) -> dict[str, TrainConfig]:
     """The demo's one-layer and two-layer run: same text, same order, same steps; only the number of layers differs."""
     two_layers = TrainConfig(
-        model=ModelConfig(n_vocab=512, context=256, n_layers=2, position_layers=1),
-        steps=12_000,
+        model=ModelConfig(n_vocab=512, context=256, n_layers=2, n_heads=2, position_layers=1),
+        steps=10_000,
         corpus=CorpusConfig(n_vocab=512),
         batches=BatchConfig(batch_size=4, repeat_share=0.0),
-        optimiser=OptimiserConfig(learning_rate=LearningRate(peak=6e-3, warmup_steps=100)),
-        checkpoints=Checkpoints(n_log=30, dense_every=150),
+        optimiser=OptimiserConfig(learning_rate=LearningRate(peak=4e-3, warmup_steps=100)),
+        checkpoints=Checkpoints(n_log=30, dense_every=125),
         seed=seed,
     )
-    return replace(two_layers, model=replace(two_layers.model, n_layers=1)), two_layers
+    one_layer = replace(two_layers, model=replace(two_layers.model, n_layers=1))
+    return {"one-layer": one_layer, "two-layer": two_layers}
 
 
 def tiny_config(source: str, *, n_layers: int = 2, seed: int = 0) -> TrainConfig:

@@ -1,7 +1,8 @@
 """Fixed tokens a run is looked at with, and the looking, which leaves the run as it was.
 
-`repeated` (Olsson 2022): 25 random tokens, without the most and least common ones, repeated 4 times, a start token in front:
-length 101, 10 examples. Its patterns are archived, and its losses. `text`: held-out text as it is; its losses are archived.
+`repeated` (Olsson 2022): 25 random tokens, without the most and least common ones, repeated 4 times, a start token in
+front: length 101, 10 examples. Its patterns are archived, and its losses. `text`: held-out text as it is; its losses
+are archived.
 
 **Convention**: `per_token_loss[:, i]` is the loss, in nats, of predicting `tokens[:, i + 1]`: of the (i + 1)-th predicted
 token, counted from 1. With the start token in front, that is the (i + 1)-th token of the text.
@@ -43,7 +44,7 @@ def repeated_tokens(train: Split, n_vocab: int, config: ProbeConfig) -> NDArray[
     candidates = candidates[candidates != BOS]
     if len(candidates) < config.repeat_length:
         raise ParameterError(
-            f"repeat_length is {config.repeat_length}, the vocabulary has {len(candidates)} tokens that are neither among"
+            f"repeat_length is {config.repeat_length}, the vocabulary has {len(candidates)} tokens neither among"
             f" the most nor the least common: a larger n_vocab or a smaller common_share helps"
         )
     rng = np.random.default_rng(config.seed)
@@ -73,7 +74,7 @@ def evaluate(model: Transformer, tokens: Mapping[str, Tensor], with_patterns: fr
 def per_token_loss(model: Transformer, tokens: Tensor) -> Tensor:
     """Losses in nats, (batch, pos - 1), a few examples at a time; column i is of predicting `tokens[:, i + 1]`."""
     parts = []
-    for chunk in tokens.split(CHUNK):
+    for chunk in torch.split(tokens, CHUNK):
         logits = model(chunk[:, :-1])  # (batch, pos - 1, vocab)
         losses = F.cross_entropy(logits.flatten(0, 1), chunk[:, 1:].flatten(), reduction="none")
         parts.append(losses.view(len(chunk), -1))

@@ -1,7 +1,7 @@
 """The state a killed run goes on from: weights, optimiser, step, and the configuration they belong to.
 
-One file, `resume.pt` in the run's directory, written beside its name and renamed, so that it is always whole. It is read by
-torch's restricted reader (`weights_only=True`), never as a pickle that may run code.
+One file, `resume.pt` in the run's directory, written beside its name and renamed, so that it is always whole. It is
+read by torch's restricted reader (`weights_only=True`), never as a pickle that may run code.
 """
 
 import os
@@ -49,7 +49,8 @@ def load(run_dir: Path, model: nn.Module, optimiser: torch.optim.Optimizer, conf
         step, kept = int(state["step"]), state["config"]
     except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise CorruptArchiveError(
-            f"{path}: expected a saved training state, found something else ({error}); remove the file to train from the start"
+            f"{path}: expected a saved training state, found something else ({error});"
+            " remove the file to train from the start"
         ) from error
     different = differences(kept, config)
     if different:

@@ -41,7 +41,7 @@ class LearningRate:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Steps that are looked at: the first and the last, some evenly spaced in log(step), and every so many of a stretch."""
+    """Steps that are looked at: first and last, some evenly spaced in log(step), and every so many of a stretch."""
 
     n_log: int = 30  # what early training learns, it learns on a logarithmic clock
     dense_every: int | None = None  # steps

@@ -1,0 +1,128 @@
+"""The transformer: shapes, a slow reference, causality, and what positions may tell."""
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+torch.set_num_threads(1)  # matrices this small only wait for each other
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from oracles.transformer import reference  # noqa: E402
+from phaseflow.exceptions import ParameterError, ShapeError  # noqa: E402
+from phaseflow.training.model import ModelConfig, Transformer  # noqa: E402
+from phaseflow.training.positions import distance_bias  # noqa: E402
+
+
+def model_of(seed: int = 0, **config: object) -> Transformer:
+    torch.manual_seed(seed)
+    model = Transformer(ModelConfig(**{"n_vocab": 11, "context": 9, "n_heads": 2, "d_model": 8} | config)).double()
+    for layer in model.attention:
+        if hasattr(layer, "b_distance"):
+            torch.nn.init.normal_(layer.b_distance, std=0.1)
+    return model
+
+
+def tokens_of(model: Transformer, batch: int = 3, n_pos: int = 10) -> torch.Tensor:
+    return torch.randint(model.config.n_vocab, (batch, n_pos), generator=torch.Generator().manual_seed(1))
+
+
+def gradients(logits: torch.Tensor, targets: torch.Tensor, weights: dict) -> tuple:
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets)
+    return torch.autograd.grad(loss, list(weights.values()), materialize_grads=True, allow_unused=True)
+
+
+# Tolerances are those of the position tables, which are float32; everything else is float64.
+configs = st.fixed_dictionaries(
+    {
+        "n_layers": st.integers(1, 3),
+        "n_heads": st.sampled_from([1, 2]),
+        "d_mlp": st.sampled_from([None, 5]),
+        "positions": st.sampled_from(["press", "rotary", "learned", "relative"]),
+        "relative_distances": st.sampled_from([1, 3, 32]),
+        "layer_norm": st.booleans(),
+        "seed": st.integers(0, 99),
+    }
+)
+
+
+@given(configs)
+@settings(deadline=None, max_examples=30)
+def test_logits_patterns_and_gradients_are_those_of_plain_matrix_products(config: dict) -> None:
+    model = model_of(**config)
+    tokens = tokens_of(model, n_pos=6)
+    logits, patterns = reference(model, tokens)
+    torch.testing.assert_close(model(tokens), logits, rtol=1e-5, atol=1e-6)
+    for found, expected in zip(model.patterns(tokens), patterns, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    targets = tokens.roll(-1, 1).flatten()
+    weights = dict(model.named_parameters())
+    slow = gradients(logits, targets, weights)
+    fast = gradients(model(tokens), targets, weights)
+    for name, a, b in zip(weights, fast, slow, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("positions", ["press", "rotary", "learned", "relative"])
+def test_pattern_rows_sum_to_one_and_never_look_ahead(positions: str) -> None:
+    model = model_of(positions=positions)
+    for pattern in model.patterns(tokens_of(model)):
+        assert pattern.shape == (3, 2, 10, 10)
+        torch.testing.assert_close(pattern.sum(-1), torch.ones(3, 2, 10, dtype=torch.float64))
+        assert (pattern.triu(1) == 0).all()
+
+
+@pytest.mark.parametrize("positions", ["press", "rotary", "learned", "relative"])
+def test_a_later_token_changes_no_earlier_logit(positions: str) -> None:
+    model = model_of(positions=positions)
+    tokens = tokens_of(model)
+    changed = tokens.clone()
+    changed[:, 6] = (changed[:, 6] + 1) % 11
+    before, after = model(tokens), model(changed)
+    assert torch.equal(before[:, :6], after[:, :6])
+    assert not torch.equal(before[:, 6:], after[:, 6:])
+
+
+def test_a_layer_without_positions_cannot_tell_the_order_of_earlier_tokens() -> None:
+    model = model_of(positions="relative", n_layers=1, position_layers=0)
+    tokens = tokens_of(model)
+    swapped = tokens.clone()
+    swapped[:, [1, 2]] = tokens[:, [2, 1]]
+    torch.testing.assert_close(model(tokens)[:, -1], model(swapped)[:, -1])
+    sighted = model_of(positions="relative", n_layers=1, position_layers=1)
+    assert not torch.allclose(sighted(tokens)[:, -1], sighted(swapped)[:, -1])
+
+
+def test_distance_biases_lie_on_diagonals_and_the_last_one_serves_all_that_are_farther() -> None:
+    inf = -math.inf
+    expected = [[5, inf, inf, inf], [6, 5, inf, inf], [7, 6, 5, inf], [7, 7, 6, 5]]
+    assert distance_bias(torch.tensor([[5.0, 6.0, 7.0]]), 4)[0].tolist() == expected
+    assert distance_bias(torch.tensor([[5.0, 6.0, 7.0]]), 1)[0].tolist() == [[5]]
+
+
+def test_weights_have_the_shapes_of_the_archive() -> None:
+    shapes = {name: tuple(weight.shape) for name, weight in model_of(n_layers=1, n_heads=4).weights().items()}
+    assert shapes == {
+        "W_E": (11, 8),
+        "W_U": (8, 11),
+        "W_Q/L00": (4, 8, 2),
+        "W_K/L00": (4, 8, 2),
+        "W_V/L00": (4, 8, 2),
+        "W_O/L00": (4, 2, 8),
+    }
+
+
+def test_what_cannot_be_built_says_why() -> None:
+    with pytest.raises(ParameterError, match="multiple of n_heads"):
+        ModelConfig(n_vocab=11, context=9, n_heads=3, d_model=8)
+    with pytest.raises(ParameterError, match="press, rotary, learned, relative"):
+        ModelConfig(n_vocab=11, context=9, positions="alibi")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="come in pairs"):
+        ModelConfig(n_vocab=11, context=9, n_heads=8, d_model=8, positions="rotary")
+    with pytest.raises(ParameterError, match="position_layers"):
+        ModelConfig(n_vocab=11, context=9, positions="learned", position_layers=1)
+    with pytest.raises(ShapeError, match="11 positions"):
+        model_of()(torch.zeros(1, 11, dtype=torch.int64))
