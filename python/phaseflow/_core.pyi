@@ -83,3 +83,16 @@ class WindowDetector:
     def clearest(
         self, signals: NDArray[np.float64], *, threads: int | None
     ) -> list[tuple[float, tuple[int, int] | None]]: ...
+
+def detect(
+    x: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    *,
+    cost: str,
+    search: str,
+    penalty: float | str,
+    n_changepoints: int | None,
+    min_size: int,
+    jump: int,
+    threads: int | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, str]: ...

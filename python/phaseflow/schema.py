@@ -28,6 +28,11 @@ SIZE = "size"
 P_VALUE = "p_value"
 SHARE = "share"  # part of the measure's total change that falls inside the window
 CHANGEPOINT = "changepoint"
+SEGMENT = "segment"
+X_FIRST = "x_first"
+X_LAST = "x_last"
+MEAN = "mean"
+COST = "cost"
 
 # Files of an archive.
 RANK = "rank"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use phaseflow_core::changepoint::window::{Base, Detector, Limits, Options, Scale, Window};
+use phaseflow_core::changepoint::{self, CostName, Penalty, Request, SearchName};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -90,6 +91,53 @@ impl WindowDetector {
     }
 }
 
+/// A criterion's name or a value.
+#[derive(FromPyObject)]
+enum PenaltyArgument {
+    Value(f64),
+    Name(String),
+}
+
+/// Changepoints, cost of every segment, penalty, noise variance, search that ran.
+type Found<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Option<f64>, Option<f64>, &'static str);
+
+#[pyfunction]
+#[pyo3(signature = (x, signal, *, cost, search, penalty, n_changepoints, min_size, jump, threads))]
+#[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
+fn detect<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray1<'py, f64>,
+    signal: PyReadonlyArray2<'py, f64>,
+    cost: &str,
+    search: &str,
+    penalty: PenaltyArgument,
+    n_changepoints: Option<usize>,
+    min_size: usize,
+    jump: usize,
+    threads: Option<usize>,
+) -> PyResult<Found<'py>> {
+    let request = || {
+        let penalty = match penalty {
+            PenaltyArgument::Value(value) => Penalty::Value(value),
+            PenaltyArgument::Name(name) => Penalty::from_name(&name)?,
+        };
+        let (cost, search) = (CostName::from_name(cost)?, SearchName::from_name(search)?);
+        Ok(Request { cost, search, penalty, n_changepoints, min_size, jump })
+    };
+    let request = request().map_err(|error| to_python(py, error))?;
+    let x = x.as_array().to_vec();
+    let signal = signal.as_array();
+    let found = compute(py, threads, |cancel| changepoint::detect(&x, signal, request, cancel))?;
+    Ok((
+        PyArray1::from_iter(py, found.changepoints.iter().map(|&changepoint| changepoint as i64)),
+        PyArray1::from_vec(py, found.costs),
+        found.penalty,
+        found.noise_variance,
+        found.search.name(),
+    ))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(detect, module)?)?;
     module.add_class::<WindowDetector>()
 }

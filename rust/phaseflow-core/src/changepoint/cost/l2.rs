@@ -1,0 +1,58 @@
+//! Squared distance from the segment's mean: `sum_i |y_i - mean|^2`, for changes of level.
+
+use ndarray::ArrayView2;
+
+use super::super::compensated::{Pair, PrefixSums};
+use super::{Cost, NeverRaisedBySplitting};
+
+/// One pair of prefix sums a feature.
+#[derive(Debug)]
+pub(crate) struct L2 {
+    sums: Vec<PrefixSums>,
+    squares: PrefixSums,
+}
+
+impl L2 {
+    /// `signal` is (sample, feature).
+    pub(crate) fn new(signal: ArrayView2<'_, f64>) -> Self {
+        let sums = signal.columns().into_iter().map(|y| PrefixSums::new(y.iter().map(|y| Pair::from(*y)))).collect();
+        let square = |row: ndarray::ArrayView1<'_, f64>| {
+            row.iter().fold(Pair::default(), |sum, y| sum.plus(Pair::product(*y, *y)))
+        };
+        Self { sums, squares: PrefixSums::new(signal.rows().into_iter().map(square)) }
+    }
+}
+
+impl Cost for L2 {
+    fn of(&self, start: usize, end: usize) -> f64 {
+        let squares = self.squares.over(start, end);
+        let explained = self.sums.iter().fold(Pair::default(), |explained, sums| {
+            let sum = sums.over(start, end);
+            explained.plus(sum.times(sum).over(end - start))
+        });
+        squares.minus(explained).value().max(0.0)
+    }
+}
+
+impl NeverRaisedBySplitting for L2 {}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::{Cost, L2};
+
+    #[test]
+    fn the_cost_of_three_numbers_is_their_squared_distance_from_their_mean() {
+        // 1, 2, 6: mean 3, distances 2, 1, 3.
+        let cost = L2::new(array![[9.0], [1.0], [2.0], [6.0]].view());
+        assert_eq!(cost.of(1, 4), 14.0);
+        assert_eq!(cost.of(0, 1), 0.0);
+    }
+
+    #[test]
+    fn features_add_up() {
+        let cost = L2::new(array![[0.0, 1.0], [2.0, 5.0]].view());
+        assert_eq!(cost.of(0, 2), 2.0 + 8.0);
+    }
+}

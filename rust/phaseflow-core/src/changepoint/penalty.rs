@@ -1,0 +1,119 @@
+//! What one more changepoint must be worth.
+//!
+//! A criterion is a number of noise variances for every parameter that a changepoint adds (its place, and the new
+//! level, slope or both of every feature):
+//!
+//! | criterion | penalty |
+//! |---|---|
+//! | `bic` | `parameters * ln(n) * variance` |
+//! | `aic` | `2 * parameters * variance` |
+//! | `hannan-quinn` | `2 * parameters * ln(ln(n)) * variance` |
+//!
+//! The variance comes from differences of neighbouring samples, which changes do not reach: it assumes noise that is
+//! independent between samples and equally strong everywhere.
+
+use ndarray::ArrayView2;
+
+use crate::{Error, Result};
+
+/// How a penalty is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Penalty {
+    /// Bayesian information criterion (Schwarz 1978).
+    Bic,
+    /// Akaike's information criterion.
+    Aic,
+    /// Hannan and Quinn's criterion (1979).
+    HannanQuinn,
+    /// This value, in squared units of the signal.
+    Value(f64),
+}
+
+impl Penalty {
+    const NAMED: [(&'static str, Self); 3] =
+        [("bic", Self::Bic), ("aic", Self::Aic), ("hannan-quinn", Self::HannanQuinn)];
+
+    /// The criterion named `"bic"`, `"aic"` or `"hannan-quinn"`.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, penalty)| *penalty).ok_or_else(|| {
+            Error::UnknownName {
+                argument: "penalty",
+                got: name.into(),
+                known: Self::NAMED.iter().map(|(known, _)| (*known).into()).chain(["a number".into()]).collect(),
+            }
+        })
+    }
+
+    /// The value of a criterion; `None` for [`Penalty::Value`], which needs no variance.
+    pub(crate) fn criterion(self, parameters: usize, n_samples: usize, variance: f64) -> Option<f64> {
+        let (parameters, n) = (parameters as f64, n_samples as f64);
+        match self {
+            Self::Bic => Some(parameters * n.ln() * variance),
+            Self::Aic => Some(2.0 * parameters * variance),
+            Self::HannanQuinn => Some(2.0 * parameters * n.ln().ln().max(0.0) * variance),
+            Self::Value(_) => None,
+        }
+    }
+}
+
+/// 1 over the median absolute value of a standard normal deviate.
+const NORMAL_MEDIAN: f64 = 1.482_602_218_505_602;
+
+/// Mean over features of the noise variance: from first differences for costs of levels, from the distance of each
+/// sample to the line through its neighbours for costs of lines. The median resists changes; where it is 0 because
+/// most neighbours are equal, the mean square takes its place.
+pub(crate) fn noise_variance(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool) -> f64 {
+    let features = signal.ncols().max(1) as f64;
+    signal
+        .columns()
+        .into_iter()
+        .map(|y| {
+            let differences: Vec<f64> = if lines {
+                (1..y.len().saturating_sub(1))
+                    .map(|i| {
+                        let left = (x[i + 1] - x[i]) / (x[i + 1] - x[i - 1]);
+                        let right = 1.0 - left;
+                        (y[i] - left * y[i - 1] - right * y[i + 1]) / (1.0 + left * left + right * right).sqrt()
+                    })
+                    .collect()
+            } else {
+                (1..y.len()).map(|i| (y[i] - y[i - 1]) / std::f64::consts::SQRT_2).collect()
+            };
+            variance_of(differences)
+        })
+        .sum::<f64>()
+        / features
+}
+
+fn variance_of(differences: Vec<f64>) -> f64 {
+    if differences.is_empty() {
+        return 0.0;
+    }
+    let count = differences.len();
+    let mean_square = differences.iter().map(|value| value * value).sum::<f64>() / count as f64;
+    let mut sizes: Vec<f64> = differences.into_iter().map(f64::abs).collect();
+    sizes.sort_by(f64::total_cmp);
+    let median = 0.5 * (sizes[(count - 1) / 2] + sizes[count / 2]);
+    if median > 0.0 { (NORMAL_MEDIAN * median).powi(2) } else { mean_square }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::noise_variance;
+    use crate::random::Random;
+
+    #[test]
+    fn the_variance_is_that_of_the_noise_whatever_jumps_and_slopes_there_are() {
+        let x: Vec<f64> = (0..4000).map(|i| 1.01_f64.powf(0.25 * f64::from(i))).collect();
+        let signal = |line: f64| {
+            let mut noise = Random::new(5);
+            Array2::from_shape_fn((4000, 1), |(i, _)| {
+                line * x[i] + if i % 500 < 250 { 10.0 } else { 0.0 } + 2.0 * noise.normal()
+            })
+        };
+        assert!((noise_variance(&x, signal(0.0).view(), false) - 4.0).abs() < 0.4);
+        assert!((noise_variance(&x, signal(3.0).view(), true) - 4.0).abs() < 0.4);
+    }
+}

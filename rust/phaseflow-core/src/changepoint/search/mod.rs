@@ -1,0 +1,41 @@
+//! Which segmentation is cheapest: exact searches.
+//!
+//! All minimise `sum of segment costs + penalty * number of changepoints` over segmentations whose segments have at
+//! least `min_size` samples and whose changepoints are multiples of `jump`, or the sum of costs for a given number.
+
+mod continuous;
+mod optimal;
+mod pelt;
+
+pub(crate) use continuous::{continuous_fixed, continuous_penalised};
+pub(crate) use optimal::{optimal_fixed, optimal_penalised};
+pub(crate) use pelt::pelt;
+
+/// Which changepoints are allowed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid {
+    pub(crate) n_samples: usize,
+    pub(crate) min_size: usize,
+    pub(crate) jump: usize,
+}
+
+impl Grid {
+    /// Possible ends of a segment, increasing: the allowed changepoints, then the end of the signal.
+    pub(crate) fn ends(self) -> impl Iterator<Item = usize> {
+        let last = self.n_samples.saturating_sub(self.min_size);
+        let first = self.min_size.div_ceil(self.jump) * self.jump;
+        (first..=last).step_by(self.jump).chain(std::iter::once(self.n_samples))
+    }
+}
+
+/// Follows `before[end] = start of the segment that ends there` from the end of the signal.
+pub(crate) fn changepoints(before: &[usize]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut end = before.len() - 1;
+    while before[end] > 0 {
+        end = before[end];
+        found.push(end);
+    }
+    found.reverse();
+    found
+}
