@@ -21,7 +21,6 @@ use super::input::Input;
 use super::tally::{self, Tally};
 use super::targets::Targets;
 use crate::tensor::{Element, TensorView};
-use crate::vectorize::vectorize;
 use crate::{Cancel, Result, with_view};
 
 /// The scores, in the order of every array of [`HeadScores`].
@@ -112,7 +111,6 @@ impl Example {
     }
 
     /// Sums over the queries of one head's pattern of this example, `(query_pos, key_pos)`.
-    #[inline(always)]
     fn sums<T: Element>(&self, rows: ArrayView2<'_, T>) -> [f64; METRICS] {
         let [mut prefix, mut duplicate, mut previous, mut first, mut entropies] = [0.0; METRICS];
         let mut copy = Vec::new();
@@ -139,7 +137,6 @@ impl Example {
     }
 }
 
-#[inline(always)]
 fn gather<T: Element>(row: &[T], keys: &[u32]) -> f64 {
     keys.iter().fold(0.0, |sum, &key| sum + row[key as usize].to_f64())
 }
@@ -155,10 +152,7 @@ fn scores<T: Element>(input: Input<'_, T>, bos: Option<i64>, cancel: &Cancel) ->
             cancel.check()?;
             let (head, example) = (task / batch, task % batch);
             let rows = pattern.index_axis(Axis(0), example).index_axis_move(Axis(0), head);
-            Ok(vectorize(
-                #[inline(always)]
-                || examples[example].sums(rows),
-            ))
+            Ok(examples[example].sums(rows))
         })
         .collect::<Result<Vec<_>>>()?;
     let counts: Vec<_> = examples.iter().map(Example::counts).collect();

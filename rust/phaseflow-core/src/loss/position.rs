@@ -4,18 +4,19 @@
 //! mean(i) = 1/n sum over e of loss[e, i]          se(i)² = sum over e of (loss[e, i] - mean(i))² / (n (n - 1))
 //! ```
 //!
-//! Memory is read once. A block of [`ROWS`] examples is read into the cache, where its sum and then its squares about
-//! its own mean are taken; blocks are joined with
+//! Memory is read once, for sums of `d = loss - pivot` and of `d²` in double precision:
 //!
 //! ```text
-//! squares += squares_block + (mean_block - mean)² · n n_block / (n + n_block)          (Chan, Golub, LeVeque 1979)
+//! mean = pivot + sum d / n          sum of squares = sum d² - (sum d)² / n
 //! ```
 //!
-//! Losses are measured from the first example's, so that identical examples have a standard error of exactly 0 and a
-//! large common offset costs no digits. What adding two block sums rounds off is kept beside the sum (Knuth's two-sum),
-//! so that the mean is right to the last place however many examples there are.
+//! The second difference would cancel with a far pivot. Position by position the pivot is one of the first [`ROWS`]
+//! examples' losses, the one nearest to their mean. As those losses are among the data, the difference is never less
+//! than about `1 / n` of its first term, and on ordinary data nearly all of it; as it is a loss, `d` is exact for
+//! single precision, and identical examples have a standard error of exactly 0. What adding to a long sum rounds off is
+//! kept beside it (Knuth's two-sum), so that the mean is right to the last place however many examples there are.
 
-use ndarray::{ArrayD, ArrayView2, Axis};
+use ndarray::{ArrayD, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::layout::Layout;
@@ -23,7 +24,7 @@ use crate::tensor::{Element, TensorView};
 use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result, with_view};
 
-/// Examples of one block: few enough to stay in the cache between its two passes.
+/// Examples added in registers before the sums in memory are touched.
 const ROWS: usize = 16;
 /// Positions worked on side by side, in registers.
 const LANES: usize = 16;
@@ -62,11 +63,12 @@ pub fn position_losses(per_token_loss: &TensorView<'_>, cancel: &Cancel) -> Resu
 /// Sums over examples at every position.
 pub(super) struct Summary {
     n: usize,
-    /// The first example's losses, from which the others are measured.
     pivot: Vec<f64>,
+    /// `sum d`
     sum: Vec<f64>,
     /// What rounding took from `sum`.
     lost: Vec<f64>,
+    /// `sum d²`
     squares: Vec<f64>,
 }
 
@@ -85,25 +87,29 @@ impl Summary {
     }
 
     pub(super) fn standard_error(&self, position: usize) -> f64 {
-        let n = self.n as f64;
-        if self.n < 2 { f64::NAN } else { (self.squares[position] / (n * (n - 1.0))).sqrt() }
+        if self.n < 2 {
+            return f64::NAN;
+        }
+        let (n, sum) = (self.n as f64, self.sum[position]);
+        let squares = self.squares[position] - sum * (sum / n);
+        // Rounding may leave a little less than nothing; NaN stays NaN.
+        let squares = if squares < 0.0 { 0.0 } else { squares };
+        (squares / (n * (n - 1.0))).sqrt()
     }
 
     /// The examples of `other` after those of `self`; both are measured from the same pivot.
     fn join(mut self, other: &Self) -> Self {
-        let weights = Weights::new(self.n, other.n);
         for position in 0..self.sum.len() {
-            self.squares[position] +=
-                other.squares[position] + weights.between(self.sum[position], other.sum[position]);
             let (sum, lost) = two_sum(self.sum[position], other.sum[position]);
             self.sum[position] = sum;
             self.lost[position] += lost + other.lost[position];
+            self.squares[position] += other.squares[position];
         }
         self.n += other.n;
         self
     }
 
-    /// The next examples, [`ROWS`] at most, all as long as the context.
+    /// The next examples, all as long as the context.
     #[inline(always)]
     fn add<T: Element>(&mut self, rows: &[&[T]]) {
         let whole = self.sum.len() / LANES * LANES;
@@ -119,52 +125,21 @@ impl Summary {
     #[inline(always)]
     fn add_lanes<T: Element, const N: usize>(&mut self, rows: &[&[T]], start: usize) {
         let pivot: [f64; N] = std::array::from_fn(|lane| self.pivot[start + lane]);
-        let mut sum = [0.0; N];
+        let (mut sum, mut squares) = ([0.0; N], [0.0; N]);
         for row in rows {
-            for (lane, loss) in row[start..start + N].iter().enumerate() {
-                sum[lane] += loss.to_f64() - pivot[lane];
-            }
-        }
-        let centre = sum.map(|sum| sum / rows.len() as f64);
-        let mut squares = [0.0; N];
-        for row in rows {
-            for (lane, loss) in row[start..start + N].iter().enumerate() {
-                let distance = loss.to_f64() - pivot[lane] - centre[lane];
+            let losses = &row[start..start + N];
+            for lane in 0..N {
+                let distance = losses[lane].to_f64() - pivot[lane];
+                sum[lane] += distance;
                 squares[lane] += distance * distance;
             }
         }
-        let weights = Weights::new(self.n, rows.len());
-        let so_far = &mut self.sum[start..start + N];
-        let (all_lost, all_squares) = (&mut self.lost[start..start + N], &mut self.squares[start..start + N]);
         for lane in 0..N {
-            all_squares[lane] += squares[lane] + weights.between(so_far[lane], sum[lane]);
-            let (sum, lost) = two_sum(so_far[lane], sum[lane]);
-            so_far[lane] = sum;
-            all_lost[lane] += lost;
+            let (sum, lost) = two_sum(self.sum[start + lane], sum[lane]);
+            self.sum[start + lane] = sum;
+            self.lost[start + lane] += lost;
+            self.squares[start + lane] += squares[lane];
         }
-    }
-}
-
-/// The squares between the means of two parts, of `n` and `m` examples.
-struct Weights {
-    per_first: f64,
-    per_second: f64,
-    both: f64,
-}
-
-impl Weights {
-    #[inline(always)]
-    fn new(n: usize, m: usize) -> Self {
-        let (n, m) = (n as f64, m as f64);
-        let inverse = |count: f64| if count > 0.0 { 1.0 / count } else { 0.0 };
-        Self { per_first: inverse(n), per_second: inverse(m), both: n * m * inverse(n + m) }
-    }
-
-    /// From the sums of the two parts.
-    #[inline(always)]
-    fn between(&self, first: f64, second: f64) -> f64 {
-        let distance = second * self.per_second - first * self.per_first;
-        distance * distance * self.both
     }
 }
 
@@ -182,10 +157,7 @@ pub(super) fn summaries<T: Element>(layout: &Layout<'_, T>, cancel: &Cancel) -> 
 }
 
 fn summary<T: Element>(losses: &ArrayView2<'_, T>, cancel: &Cancel) -> Result<Summary> {
-    let pivot: Vec<f64> = match losses.outer_iter().next() {
-        Some(first) => first.iter().map(|loss| loss.to_f64()).collect(),
-        None => vec![f64::NAN; losses.ncols()],
-    };
+    let pivot: Vec<f64> = losses.columns().into_iter().map(pivot).collect();
     let tasks: Vec<_> = losses.axis_chunks_iter(Axis(0), TASK).collect();
     let parts = tasks
         .into_par_iter()
@@ -207,6 +179,14 @@ fn summary<T: Element>(losses: &ArrayView2<'_, T>, cancel: &Cancel) -> Result<Su
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(parts.iter().fold(Summary::new(pivot), Summary::join))
+}
+
+/// The one of the first losses that is nearest to their mean; NaN without examples.
+fn pivot<T: Element>(losses: ArrayView1<'_, T>) -> f64 {
+    let first: Vec<f64> = losses.iter().take(ROWS).map(|loss| loss.to_f64()).collect();
+    let mean = first.iter().sum::<f64>() / first.len() as f64;
+    let nearest = first.into_iter().min_by(|a, b| (a - mean).abs().total_cmp(&(b - mean).abs()));
+    nearest.unwrap_or(f64::NAN)
 }
 
 /// The rows side by side in memory, if they are not so already.

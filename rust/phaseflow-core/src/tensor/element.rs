@@ -4,6 +4,8 @@
 
 use half::{bf16, f16};
 
+use super::half_precision::{bf16_to_f32, f16_to_f32};
+
 /// The stored type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
@@ -50,29 +52,35 @@ pub trait Element: Copy + Send + Sync + 'static {
 
 impl Element for f16 {
     const DTYPE: Dtype = Dtype::F16;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
-        f64::from(self)
+        f64::from(f16_to_f32(self.to_bits()))
     }
+    #[inline(always)]
     fn to_f32(self) -> f32 {
-        f32::from(self)
+        f16_to_f32(self.to_bits())
     }
 }
 
 impl Element for bf16 {
     const DTYPE: Dtype = Dtype::Bf16;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
-        f64::from(self)
+        f64::from(bf16_to_f32(self.to_bits()))
     }
+    #[inline(always)]
     fn to_f32(self) -> f32 {
-        f32::from(self)
+        bf16_to_f32(self.to_bits())
     }
 }
 
 impl Element for f32 {
     const DTYPE: Dtype = Dtype::F32;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         self
     }
@@ -80,9 +88,11 @@ impl Element for f32 {
 
 impl Element for f64 {
     const DTYPE: Dtype = Dtype::F64;
+    #[inline(always)]
     fn to_f64(self) -> f64 {
         self
     }
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         self as f32
     }

@@ -1,6 +1,7 @@
 //! Borrowed tensors of the four floating-point types an archive may hold.
 
 mod element;
+mod half_precision;
 mod view;
 
 pub use element::{Dtype, Element};

@@ -1,0 +1,99 @@
+"""How every bench here measures: contenders take turns within each round, medians are compared, answers are checked.
+
+Absolute times drift with the machine and its load; the ratio of two medians from interleaved rounds does not, or far
+less. Beside the contenders stands the physical limit, the time of just reading the bytes that must be touched.
+"""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RECORDS = Path(__file__).parent / "record"
+
+
+def interleave(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every round of every contender; a first round warms up and is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for number in range(rounds + 1):
+        # A different one goes first each time, so that none always runs in another's wake.
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            start = time.perf_counter()
+            contenders[name]()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def read_limit(array: np.ndarray, threads: int) -> Callable[[], float]:
+    """A contender that does nothing but read ``array``'s bytes: a float32 sum, split over ``threads``."""
+    words = array.reshape(-1).view(np.float32)
+    parts = np.array_split(words, 16 * threads)
+    pool = ThreadPoolExecutor(threads)
+    return lambda: sum(pool.map(np.add.reduce, parts))
+
+
+def compare(case: str, seconds: dict[str, list[float]], ours: str) -> dict[str, Any]:
+    """Prints the medians beside ours and returns them for the record."""
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"\n{case}")
+    for name, median in sorted(medians.items(), key=lambda item: item[1]):
+        spread = f"{1e3 * min(seconds[name]):9.2f} to {1e3 * max(seconds[name]):9.2f}"
+        print(f"  {1e3 * median:9.2f} ms  ({spread})  {median / medians[ours]:7.2f} × ours  {name}")
+    return {
+        "case": case,
+        "ours": ours,
+        "rounds": len(seconds[ours]),
+        "milliseconds": {name: round(1e3 * median, 4) for name, median in medians.items()},
+        "times_ours": {name: round(median / medians[ours], 3) for name, median in medians.items()},
+    }
+
+
+def write_record(name: str, cases: list[dict[str, Any]]) -> None:
+    """Writes ``benches/record/<name>.json``: cases, command, machine and versions."""
+    record = {
+        "bench": name,
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": machine(),
+        "versions": versions(),
+        "cases": cases,
+    }
+    RECORDS.mkdir(exist_ok=True)
+    path = RECORDS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"\n{path}")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory, system."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(gigabytes, 1),
+        "system": platform.platform(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that compete."""
+    found = {"python": platform.python_version()}
+    for package in ("phaseflow", "numpy", "torch", "numba", "scipy", "ruptures", "safetensors", "polars"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found

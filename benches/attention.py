@@ -1,0 +1,206 @@
+"""Pattern scores in memory, from tokens to numbers, beside numpy, torch, numba and the time of touching the memory.
+
+python benches/attention.py                      # 144 heads, 8 × 512 × 512: 1.2 GB
+python benches/attention.py --heads 12 --rounds 3
+"""
+
+import argparse
+import importlib.util
+
+import numpy as np
+import torch
+from _timing import compare, interleave, read_limit, write_record
+
+import phaseflow as pf
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--heads", type=int, default=144)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    parser.add_argument("--record", default="attention", help="name of the file under benches/record")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cases = []
+    for dtype in options.dtypes:
+        tensor = random_pattern(options).to(DTYPES[dtype])
+        for kind in ("repeated", "natural"):
+            tokens = random_tokens(kind, options)
+            shape = f"{options.heads} heads, {options.batch} × {options.context}², {dtype}, {kind} tokens"
+            cases.append(one_score(f"one score, {shape}", tensor, tokens, options))
+            cases.append(all_scores(f"all scores, {shape}", tensor, tokens, options))
+    write_record(options.record, cases)
+
+
+def random_pattern(options):
+    """Causal rows that sum to 1, unlike each other; drawn head by head, as the whole would not fit twice."""
+    torch.manual_seed(0)
+    pattern = torch.empty(options.batch, options.heads, options.context, options.context)
+    future = torch.ones(options.context, options.context, dtype=torch.bool).triu(1)
+    for head in range(options.heads):
+        scores = 2 * torch.randn(options.batch, options.context, options.context)
+        pattern[:, head] = scores.masked_fill(future, -torch.inf).softmax(-1)
+    return pattern
+
+
+def random_tokens(kind, options):
+    """Random tokens twice, as a probe has them, or a Zipf law, as text has them."""
+    rng = np.random.default_rng(0)
+    shape = (options.batch, options.context)
+    if kind == "repeated":
+        half = rng.integers(0, 50_000, (options.batch, -(-options.context // 2)))
+        return np.concatenate([half, half], axis=1)[:, : options.context]
+    weight = 1 / np.arange(3, 50_003)
+    return rng.choice(50_000, shape, p=weight / weight.sum())
+
+
+def entries(tokens, offset=1):
+    """(example, query, key) of every target, and the number of queries that have one."""
+    earlier = np.tril(tokens[:, :, None] == tokens[:, None, :], -1)
+    example, query, key = np.nonzero(earlier)
+    return example, query, key + offset, int(earlier.any(-1).sum())
+
+
+def flat(tensor, example, query, key):
+    """Entries as indices into the pattern of one head of one example, and into all of it."""
+    _, heads, context, _ = tensor.shape
+    within = query * context + key
+    start = (example[:, None] * heads + np.arange(heads)) * context * context
+    return start + within[:, None]
+
+
+def one_score(case, tensor, tokens, options):
+    """The prefix matching score of every head."""
+    array = viewable(tensor)
+    heads, context = options.heads, options.context
+
+    def torch_mask():
+        example, query, key, n_queries = entries(tokens)
+        mask = torch.zeros(options.batch, 1, context, context, dtype=tensor.dtype)
+        mask[example, 0, query, key] = 1
+        return (tensor * mask).float().sum((0, 2, 3)) / n_queries
+
+    def numpy_take():
+        example, query, key, n_queries = entries(tokens)
+        return as_numpy(array.reshape(-1).take(flat(tensor, example, query, key))).sum(0, dtype=float) / n_queries
+
+    def torch_take():
+        example, query, key, n_queries = entries(tokens)
+        index = torch.from_numpy(flat(tensor, example, query, key)).reshape(-1)
+        return tensor.reshape(-1).index_select(0, index).reshape(-1, heads).double().sum(0) / n_queries
+
+    contenders = {
+        "phaseflow": lambda: pf.prefix_matching_score(array, tokens, threads=options.threads),
+        "numpy take": numpy_take,
+        "torch index_select": torch_take,
+        "torch (A * mask).sum": torch_mask,
+    }
+    if gather := numba_gather():
+
+        def numba():
+            example, query, key, n_queries = entries(tokens)
+            bits = array.view(np.uint16) if array.itemsize == 2 else array
+            return gather(bits, example, query, key, table(tensor.dtype)).sum(0) / n_queries
+
+        contenders["numba gather"] = numba
+    seconds = interleave(contenders, options.rounds)
+    found = contenders["phaseflow"]()
+    for name, contender in contenders.items():
+        np.testing.assert_allclose(np.asarray(contender()), found, rtol=2e-2 if "mask" in name else 1e-5, err_msg=name)
+    return compare(case, seconds, "phaseflow")
+
+
+def all_scores(case, tensor, tokens, options):
+    """Five scores of every head with standard errors; peers leave out the errors and the chance levels."""
+    array = viewable(tensor)
+    heads = options.heads
+
+    def gathered(take):
+        for offset in (1, 0):
+            example, query, key, n_queries = entries(tokens, offset)
+            yield take(flat(tensor, example, query, key)) / n_queries
+
+    def numpy_composite():
+        wide = as_numpy(array)
+        prefix, duplicate = gathered(lambda index: as_numpy(array.reshape(-1).take(index)).sum(0, dtype=float))
+        previous = np.diagonal(wide, -1, 2, 3).mean((0, 2), dtype=float)
+        first = wide[:, :, 1:, 0].mean((0, 2), dtype=float)
+        logs = np.log(wide, out=np.zeros_like(wide), where=wide > 0)
+        entropy = -np.einsum("bhqk,bhqk->h", wide, logs, dtype=float) / (options.batch * options.context)
+        return np.stack([prefix, duplicate, previous, first, entropy], axis=1)
+
+    def torch_composite():
+        take = lambda index: (  # noqa: E731 - as short as what it does
+            tensor.reshape(-1).index_select(0, torch.from_numpy(index).reshape(-1)).reshape(-1, heads).double().sum(0)
+        )
+        prefix, duplicate = gathered(take)
+        previous = tensor.diagonal(-1, 2, 3).double().mean((0, 2))
+        first = tensor[:, :, 1:, 0].double().mean((0, 2))
+        # One head at a time: the whole logarithm would be as large as the pattern.
+        entropy = torch.stack([torch.special.entr(tensor[:, head].float()).sum(-1).mean() for head in range(heads)])
+        return torch.stack([prefix, duplicate, previous, first, entropy], dim=1)
+
+    contenders = {
+        "phaseflow": lambda: pf.head_scores(array, tokens, threads=options.threads),
+        "torch composite": torch_composite,
+        "numpy composite": numpy_composite,
+        "limit: read all bytes": read_limit(array, options.threads),
+    }
+    seconds = interleave(contenders, options.rounds)
+    found = contenders["phaseflow"]()["value"].to_numpy().reshape(heads, -1)
+    for name in ("torch composite", "numpy composite"):
+        np.testing.assert_allclose(np.asarray(contenders[name]()), found, rtol=1e-4, err_msg=name)
+    return compare(case, seconds, "phaseflow")
+
+
+def viewable(tensor):
+    """The tensor as numpy sees it; bfloat16 by way of its bits."""
+    if tensor.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def as_numpy(array):
+    """Something numpy computes with at full speed."""
+    return array if array.dtype == np.float32 else array.astype(np.float32)
+
+
+def table(dtype):
+    """Every 16-bit pattern's value, for loops that cannot convert; empty for float32."""
+    if dtype == torch.float32:
+        return np.empty(0, np.float32)
+    return torch.arange(65_536, dtype=torch.int32).to(torch.int16).view(dtype).float().numpy()
+
+
+def numba_gather():
+    """The best loop we know in numba, or None where it is not installed."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    import numba
+
+    @numba.njit(parallel=True, fastmath=True)
+    def gather(pattern, example, query, key, values):
+        sums = np.zeros(pattern.shape[:2])
+        starts = np.searchsorted(example, np.arange(pattern.shape[0] + 1))
+        for task in numba.prange(sums.size):
+            b, h = task // pattern.shape[1], task % pattern.shape[1]
+            total = 0.0
+            for entry in range(starts[b], starts[b + 1]):
+                stored = pattern[b, h, query[entry], key[entry]]
+                total += values[stored] if values.size else stored
+            sums[b, h] = total
+        return sums
+
+    return gather
+
+
+if __name__ == "__main__":
+    main()
