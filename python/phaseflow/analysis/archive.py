@@ -177,9 +177,9 @@ class Archive:
         return self._keep((measure.name, *measure.parameters().items()), lambda: self._compute(measure))
 
     def _compute(self, measure: Measure) -> pl.DataFrame:
-        found, problems = zip(*(tables.table(run, measure, self._progress) for run in self.runs), strict=True)
-        self._problems.extend(problems)
-        return pl.concat(list(found))
+        found = [tables.table(run, measure, self._progress) for run in self.runs]
+        self._problems += [problems for _, problems in found]
+        return pl.concat([table for table, _ in found])
 
     def _keep(self, key: tuple[Any, ...], compute: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         table = self._kept.get(key)

@@ -1,5 +1,7 @@
 """Changepoints of a signal: cost, search and penalty, freely combined where the search is exact for the cost."""
 
+import itertools
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -40,8 +42,9 @@ def detect(
         All are exact. ``"optimal"``: every pair of samples, quadratic. ``"pelt"``: the same with pruning.
         ``"functional"``: functional pruning, for ``"clinear"``. ``"auto"``: the fastest for the cost.
     penalty
-        ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of neighbouring
-        samples. A number: that value, in squared units of the signal; it means what ruptures' ``pen`` means.
+        ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of
+        neighbouring samples. A number: that value, in squared units of the signal; it means what ruptures'
+        ``pen`` means.
     n_changepoints
         Exactly so many; ``penalty`` is then not used.
     min_size
@@ -113,7 +116,7 @@ def detect(
     return Segmentation(
         changepoints=changepoints,
         x=axis,
-        means=np.stack([features[start:end].mean(axis=0) for start, end in zip(bounds, bounds[1:], strict=False)]),
+        means=np.stack([features[start:end].mean(axis=0) for start, end in itertools.pairwise(bounds)]),
         costs=costs,
         penalty=price,
         noise_variance=noise_variance,

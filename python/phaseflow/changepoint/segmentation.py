@@ -1,5 +1,6 @@
 """What `detect` returns: a signal cut into segments."""
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class Segmentation:
     def segments(self) -> list[tuple[int, int]]:
         """``[start, end)`` of every segment, as sample indices."""
         bounds = [0, *self.changepoints.tolist(), len(self.x)]
-        return list(zip(bounds, bounds[1:], strict=False))
+        return list(itertools.pairwise(bounds))
 
     @property
     def cost(self) -> float:

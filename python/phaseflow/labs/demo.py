@@ -20,8 +20,8 @@ def run(out: Path, page: Path, *, seed: int) -> None:
     began = time.monotonic()
     configs = demo_configs(seed)
     with console.status("reading the standard library's source files, learning a vocabulary"):
-        corpus = build_corpus(configs[0].corpus)
-    for name, config in zip(("one-layer", "two-layer"), configs, strict=True):
+        corpus = build_corpus(configs["two-layer"].corpus)
+    for name, config in configs.items():
         train(config, out / name, corpus=corpus, label=f"training {name} model")
     with terminal.progress_bars() as progress:
         archive = phaseflow.open(out, progress=progress)

@@ -50,7 +50,7 @@ class Split:
     bounds: NDArray[np.int64]
 
     def windows(self, length: int) -> NDArray[np.int64]:
-        """Running number of windows of `length` tokens inside the files so far, (file + 1,); the last is all of them."""
+        """Running number of windows of `length` tokens inside the files so far, (file + 1,); the last is all."""
         inside = np.maximum(np.diff(self.bounds) - length + 1, 0)
         return np.concatenate([[0], np.cumsum(inside)])
 
@@ -58,7 +58,8 @@ class Split:
         """Windows number `index` of all, (index, length); `running` comes from `windows(length)`."""
         file = np.searchsorted(running, index, side="right") - 1
         start = self.bounds[file] + index - running[file]
-        return self.tokens[start[:, None] + np.arange(length)].astype(np.int64)
+        windows: NDArray[np.int64] = self.tokens[start[:, None] + np.arange(length)].astype(np.int64)
+        return windows
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Train one model and archive what it shows at its checkpoints.
 
-    for each step: at a checkpoint, look at the probes, archive, keep the state;  then one AdamW update on batch (seed, step)
+    for each step: at a checkpoint, look at the probes, archive, keep the state; then one AdamW update on batch
+    (seed, step)
 
 Nothing of the run depends on the clock, on the checkpoints or on the process: a run that was killed goes on from its
 last kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.

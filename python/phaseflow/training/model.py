@@ -96,9 +96,11 @@ class Attention(nn.Module):
         q, k = self.queries_and_keys(n, table)
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         if self.positions == "relative":
-            return (scores + distance_bias(_RELATIVE_GAIN * self.b_distance, scores.shape[-1])).softmax(-1)
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        return scores.masked_fill(future, -torch.inf).softmax(-1)
+            scores = scores + distance_bias(_RELATIVE_GAIN * self.b_distance, scores.shape[-1])
+        else:
+            future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+            scores = scores.masked_fill(future, -torch.inf)
+        return torch.softmax(scores, -1)
 
     def queries_and_keys(self, n: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
         """Of the normalised stream (batch, pos, d_model): two of (batch, head, pos, d_head)."""

@@ -20,8 +20,8 @@ POSITIONS: tuple[Positions, ...] = ("press", "rotary", "learned", "relative")
 def distance_bias(by_distance: Tensor, n_pos: int) -> Tensor:
     """Biases (head, distance) laid out as (head, query_pos, key_pos), minus infinity in the future.
 
-    A vector of length 2n written n times in a row and cut into rows of length 2n - 1 moves one step right a row: entry (q, k)
-    is element k - q, modulo 2n. Gathering by an index table says the same and is many times slower backwards.
+    A vector of length 2n written n times in a row and cut into rows of length 2n - 1 moves one step right a row: entry
+    (q, k) is element k - q, modulo 2n. Gathering by an index table says the same and is many times slower backwards.
     """
     near = by_distance[:, :n_pos]
     past = torch.cat([near, near[:, -1:].expand(-1, n_pos - near.shape[1])], dim=1)  # (head, distance), n of them

@@ -4,8 +4,8 @@
 front: length 101, 10 examples. Its patterns are archived, and its losses. `text`: held-out text as it is; its losses
 are archived.
 
-**Convention**: `per_token_loss[:, i]` is the loss, in nats, of predicting `tokens[:, i + 1]`: of the (i + 1)-th predicted
-token, counted from 1. With the start token in front, that is the (i + 1)-th token of the text.
+**Convention**: `per_token_loss[:, i]` is the loss, in nats, of predicting `tokens[:, i + 1]`: of the (i + 1)-th
+predicted token, counted from 1. With the start token in front, that is the (i + 1)-th token of the text.
 """
 
 from collections.abc import Mapping
@@ -84,8 +84,8 @@ def per_token_loss(model: Transformer, tokens: Tensor) -> Tensor:
 def best_prefix_matching(patterns: list[Tensor], repeat_length: int) -> float:
     """Prefix matching score of the best head on the repeated probe, 0 to 1: a figure for the progress bar.
 
-    On this probe the targets of query q are q + 1 - repeat_length * k, k = 1, 2, ...; the archive's analysis measures the
-    score for any tokens.
+    On this probe the targets of query q are q + 1 - repeat_length * k, k = 1, 2, ...; the archive's analysis measures
+    the score for any tokens.
     """
     best = 0.0
     for pattern in patterns:

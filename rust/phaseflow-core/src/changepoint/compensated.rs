@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_product_and_a_quotient_are_exact_beyond_doubles() {
         let third = Pair::from(1.0).over(3);
-        assert_eq!(third.plus(third).plus(third).minus(Pair::from(1.0)).value().abs() < 1e-31, true);
+        assert!(third.plus(third).plus(third).minus(Pair::from(1.0)).value().abs() < 1e-31);
         let near = 1.0 + f64::EPSILON;
         assert_eq!(Pair::product(near, near).minus(Pair::from(1.0 + 2.0 * f64::EPSILON)).value(), f64::EPSILON.powi(2));
     }
