@@ -1,6 +1,6 @@
 """`detect`: the exact optimum, against hand, brute force over all segmentations, and ruptures."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def segment_cost(cost: str, signal: np.ndarray, x: np.ndarray) -> float:
 
 def total_cost(cost: str, signal: np.ndarray, x: np.ndarray, changepoints: list[int]) -> float:
     bounds = [0, *changepoints, len(signal)]
-    return sum(segment_cost(cost, signal[a:b], x[a:b]) for a, b in zip(bounds, bounds[1:], strict=False))
+    return sum(segment_cost(cost, signal[a:b], x[a:b]) for a, b in pairwise(bounds))
 
 
 def brute_force(cost: str, signal: np.ndarray, x: np.ndarray, penalty: float, min_size: int) -> float:
@@ -33,7 +33,7 @@ def brute_force(cost: str, signal: np.ndarray, x: np.ndarray, penalty: float, mi
     for count in range(n):
         for changepoints in combinations(range(1, n), count):
             bounds = [0, *changepoints, n]
-            if min(b - a for a, b in zip(bounds, bounds[1:], strict=False)) >= min_size:
+            if min(b - a for a, b in pairwise(bounds)) >= min_size:
                 best = min(best, total_cost(cost, signal, x, list(changepoints)) + penalty * count)
     return best
 
