@@ -1,5 +1,7 @@
 """Detection the slow way: every covariance written out as a matrix, every window fitted by itself."""
 
+from itertools import pairwise
+
 import numpy as np
 
 RHOS = (-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96)
@@ -63,3 +65,40 @@ def benjamini_hochberg(p_values, rate):
     rejected = np.zeros(len(order), bool)
     rejected[order[:k]] = True
     return rejected
+
+
+def segment_cost(name, x, signal, start, end):
+    """Residual sum of squares of the segment's own constant or line."""
+    columns = [np.ones(end - start)] + ([np.asarray(x[start:end], float)] if name == "linear" else [])
+    design = np.stack(columns, axis=1)
+    y = np.asarray(signal[start:end], float).reshape(end - start, -1)
+    return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).sum())
+
+
+def continuous_cost(x, signal, kinks):
+    """Residual sum of squares of the best continuous curve of lines with these kinks."""
+    x = np.asarray(x, float)
+    design = np.stack([np.ones_like(x), x, *(np.maximum(x - x[kink], 0) for kink in kinks)], axis=1)
+    return float(((signal - design @ np.linalg.lstsq(design, signal, rcond=None)[0]) ** 2).sum())
+
+
+def all_segmentations(n_samples, min_size=1, jump=1, kinks=False):
+    """Every allowed tuple of changepoints; ``kinks`` leaves out the last sample, where a kink changes nothing."""
+    places = list(range(jump, n_samples - int(kinks), jump))
+
+    def grow(found, rest):
+        if n_samples - (found[-1] if found else 0) >= min_size:
+            yield tuple(found)
+        for index, place in enumerate(rest):
+            if place - (found[-1] if found else 0) >= min_size:
+                yield from grow([*found, place], rest[index + 1 :])
+
+    return grow([], places)
+
+
+def total_cost(name, x, signal, changepoints):
+    """Sum of segment costs."""
+    if name == "clinear":
+        return continuous_cost(x, signal, changepoints)
+    bounds = [0, *changepoints, len(signal)]
+    return sum(segment_cost(name, x, signal, a, b) for a, b in pairwise(bounds))

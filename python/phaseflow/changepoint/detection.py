@@ -1,6 +1,6 @@
 """Changepoints of a signal: cost, search and penalty, freely combined where the search is exact for the cost."""
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,8 +43,7 @@ def detect(
         ``"functional"``: functional pruning, for ``"clinear"``. ``"auto"``: the fastest for the cost.
     penalty
         ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of
-        neighbouring samples. A number: that value, in squared units of the signal; it means what ruptures'
-        ``pen`` means.
+        neighbouring samples. A number: that value, in squared units of the signal, which is what ruptures' ``pen`` is.
     n_changepoints
         Exactly so many; ``penalty`` is then not used.
     min_size
@@ -116,7 +115,7 @@ def detect(
     return Segmentation(
         changepoints=changepoints,
         x=axis,
-        means=np.stack([features[start:end].mean(axis=0) for start, end in itertools.pairwise(bounds)]),
+        means=np.stack([features[start:end].mean(axis=0) for start, end in pairwise(bounds)]),
         costs=costs,
         penalty=price,
         noise_variance=noise_variance,

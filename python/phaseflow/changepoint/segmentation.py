@@ -1,7 +1,7 @@
 """What `detect` returns: a signal cut into segments."""
 
-import itertools
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +53,7 @@ class Segmentation:
     def segments(self) -> list[tuple[int, int]]:
         """``[start, end)`` of every segment, as sample indices."""
         bounds = [0, *self.changepoints.tolist(), len(self.x)]
-        return list(itertools.pairwise(bounds))
+        return list(pairwise(bounds))
 
     @property
     def cost(self) -> float:

@@ -135,13 +135,13 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
             next: "pass one feature at a time, or cost=\"linear\"".into(),
         });
     }
-    let (signal, unit) = centred(signal);
+    let Centred { signal, unit, resolution } = Centred::new(signal);
     let x = unit_axis(x);
     let lines = request.cost != CostName::L2;
     let (penalty, variance) = match request.penalty {
         Penalty::Value(value) => (value / unit / unit, None),
         criterion => {
-            let variance = noise_variance(&x, signal.view(), lines);
+            let variance = noise_variance(&x, signal.view(), lines).max(resolution * resolution);
             let parameters = request.cost.parameters(signal.ncols());
             (criterion.criterion(parameters, signal.nrows(), variance).unwrap_or(0.0), Some(variance))
         }
@@ -267,19 +267,34 @@ fn check(x: &[f64], signal: &ArrayView2<'_, f64>, request: Request) -> Result<()
     Ok(())
 }
 
-/// The signal less the mean of each feature, over a power of two near its largest value: no digit is lost, and neither
+/// The signal with each feature moved near 0, over a power of two near its largest value: no digit is lost, and neither
 /// an offset nor the unit of the signal matters.
-fn centred(signal: ArrayView2<'_, f64>) -> (Array2<f64>, f64) {
-    let mut signal = signal.to_owned();
-    let first = power_of_two(signal.iter().fold(0.0, |largest: f64, value| largest.max(value.abs())));
-    signal.mapv_inplace(|value| value / first);
-    for mut column in signal.columns_mut() {
-        let mean = column.sum() / column.len() as f64;
-        column.mapv_inplace(|value| value - mean);
+struct Centred {
+    signal: Array2<f64>,
+    /// What the values were divided by.
+    unit: f64,
+    /// Half a unit in the last place of the largest sample as it came, in the new unit: nothing is known better.
+    resolution: f64,
+}
+
+impl Centred {
+    fn new(signal: ArrayView2<'_, f64>) -> Self {
+        let largest = |signal: &Array2<f64>| signal.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let mut signal = signal.to_owned();
+        let first = power_of_two(largest(&signal));
+        signal.mapv_inplace(|value| value / first);
+        let before = largest(&signal);
+        for mut column in signal.columns_mut() {
+            // The first sample goes before the mean, so that a constant becomes exactly 0.
+            let origin = column[0];
+            column.mapv_inplace(|value| value - origin);
+            let mean = column.sum() / column.len() as f64;
+            column.mapv_inplace(|value| value - mean);
+        }
+        let second = power_of_two(largest(&signal));
+        signal.mapv_inplace(|value| value / second);
+        Self { signal, unit: first * second, resolution: 0.5 * f64::EPSILON * before / second }
     }
-    let second = power_of_two(signal.iter().fold(0.0, |largest: f64, value| largest.max(value.abs())));
-    signal.mapv_inplace(|value| value / second);
-    (signal, first * second)
 }
 
 /// The largest power of two that is at most `value`, 1 for 0; kept where its inverse is a normal number.

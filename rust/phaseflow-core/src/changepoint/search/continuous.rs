@@ -13,10 +13,15 @@
 //! (functional pruning). A set whose lowest value lies more than two penalties above the lowest of all can never be part of
 //! the answer, because the best curve can be led onto its continuation by two kinks, at t and t + 1; that is used
 //! where segments may be that short.
+//!
+//! The parabolas are plain doubles, so a kink must be worth [`ROUNDING`] of the signal's square at least.
 
 use super::Grid;
 use crate::changepoint::cost::LineMoments;
 use crate::{Cancel, Result};
+
+/// Costs of a signal of unit size are right to this, times the number of samples.
+const ROUNDING: f64 = 1e-14;
 
 /// `square phi^2 + slope phi + level`, and the kinks it stands for.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +123,7 @@ pub(crate) fn continuous_penalised(
     penalty: f64,
     cancel: &Cancel,
 ) -> Result<Vec<usize>> {
+    let penalty = penalty.max(ROUNDING * y.len() as f64);
     let mut search = Search::new(x, y);
     let mut active = vec![0];
     let last = grid.n_samples - 1;
