@@ -117,6 +117,10 @@ def in_context_learning_interval(
     The resamples are drawn once and shared by all leading indices, so neighbouring checkpoints' intervals move
     together.
 
+    With few examples the percentile method promises too much. Share of 4,000 simulated data sets whose 95% interval
+    held the true score, differences between the two tokens normal / exponential (skewed): 10 examples .90 / .85,
+    20 .93 / .91, 50 .93 / .93, 100 .95 / .94, 500 .95 / .95.
+
     Parameters
     ----------
     per_token_loss : array (..., batch, pos)
