@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from phaseflow.exceptions import MissingDataError, ParameterError
 
@@ -135,6 +135,7 @@ def learn_vocabulary(texts: list[str], n_vocab: int) -> Tokenizer:
     """Byte-level BPE with the start token as id 0."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=n_vocab, special_tokens=["<start>"], initial_alphabet=alphabet, show_progress=False

@@ -94,7 +94,7 @@ class Attention(nn.Module):
     def pattern(self, n: Tensor, table: Tensor | None) -> Tensor:
         """The attention pattern, (batch, head, query_pos, key_pos)."""
         q, k = self.queries_and_keys(n, table)
-        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        scores: Tensor = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         if self.positions == "relative":
             scores = scores + distance_bias(_RELATIVE_GAIN * self.b_distance, scores.shape[-1])
         else:

@@ -49,7 +49,7 @@ def load(run_dir: Path, model: nn.Module, optimiser: torch.optim.Optimizer, conf
         step, kept = int(state["step"]), state["config"]
     except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise CorruptArchiveError(
-            f"{path}: expected a saved training state, found something else ({error});"
+            f"{path}: expected a saved training state, found something else ({type(error).__name__});"
             " remove the file to train from the start"
         ) from error
     different = differences(kept, config)

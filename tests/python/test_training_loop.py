@@ -1,0 +1,179 @@
+"""The loop: what it archives, that looking changes nothing, that a killed run goes on to the same numbers."""
+
+# ruff: noqa: E402 (nothing below can be imported without the extra)
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+torch.set_num_threads(1)  # matrices this small only wait for each other
+
+import phaseflow
+from phaseflow.archive import Run
+from phaseflow.exceptions import CorruptArchiveError, ParameterError
+from phaseflow.training import (
+    Checkpoints,
+    Corpus,
+    TrainConfig,
+    Transformer,
+    build_corpus,
+    demo_configs,
+    tiny_config,
+    train,
+)
+from training_text import write_text
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    return tiny_config(str(write_text(tmp_path_factory.mktemp("text"))))
+
+
+@pytest.fixture(scope="module")
+def corpus(config: TrainConfig) -> Corpus:
+    return build_corpus(config.corpus)
+
+
+@pytest.fixture(scope="module")
+def whole(config: TrainConfig, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Transformer, Path]:
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    return train(config, run_dir, corpus=corpus), run_dir
+
+
+def same_weights(a: Transformer, b: Transformer) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def same_archive(a: Path, b: Path) -> bool:
+    first, second = Run(a), Run(b)
+    assert len(second.verify()) == 0
+    return {step: first.checksums(step) for step in first.steps} == {
+        step: second.checksums(step) for step in second.steps
+    }
+
+
+def test_the_archive_holds_patterns_losses_weights_and_scalars(
+    whole: tuple[Transformer, Path], config: TrainConfig
+) -> None:
+    archive = phaseflow.open(whole[1])
+    scalars = archive.scalars()
+    assert set(scalars["name"]) == {"train_loss", "learning_rate", "text_loss"}
+    assert scalars["step"].max() == config.steps
+    assert scalars.filter(scalars["step"] == config.steps)["tokens_seen"][0] == 30 * 4 * 32
+    first = scalars.filter((scalars["step"] == 0) & (scalars["name"] == "text_loss"))["value"][0]
+    last = scalars.filter((scalars["step"] == 30) & (scalars["name"] == "text_loss"))["value"][0]
+    assert last < first - 0.5
+    assert set(archive.head_scores()["layer"]) == {0, 1}
+
+
+def test_looking_more_often_changes_no_weight(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    dense = replace(config, checkpoints=Checkpoints(n_log=1, dense_every=1))
+    assert same_weights(whole[0], train(dense, tmp_path / "dense", corpus=corpus))
+
+
+def test_training_moves_nobody_elses_random_numbers(config: TrainConfig, corpus: Corpus, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    train(replace(config, steps=2), tmp_path / "run", corpus=corpus)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_another_seed_trains_another_model(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    assert not same_weights(whole[0], train(replace(config, seed=1), tmp_path / "run", corpus=corpus))
+
+
+KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+from phaseflow.training import tiny_config, train
+train(tiny_config(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("after", [1, 4, 6])
+def test_a_killed_run_goes_on_to_the_same_weights_and_the_same_archive(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, tmp_path: Path, after: int
+) -> None:
+    run_dir = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, config.corpus.source, str(run_dir)])
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list(run_dir.glob("tensors/*.safetensors"))) >= after:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    assert len(list(run_dir.glob("tensors/*.safetensors"))) >= after
+    resumed = train(config, run_dir, corpus=corpus)
+    assert same_weights(whole[0], resumed)
+    assert same_archive(whole[1], run_dir)
+
+
+def test_a_run_that_archived_more_than_it_kept_archives_nothing_twice(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    train(config, run_dir, corpus=corpus)
+    (run_dir / "resume.pt").unlink()  # as if killed before the first state was kept
+    assert same_weights(whole[0], train(config, run_dir, corpus=corpus))
+    assert same_archive(whole[1], run_dir)
+
+
+def test_a_finished_run_is_loaded_without_training(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: pytest.fail("trained a finished run"))
+    assert same_weights(whole[0], train(config, whole[1], corpus=corpus))
+
+
+def test_another_configuration_is_refused_by_the_name_of_what_differs(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus
+) -> None:
+    with pytest.raises(ParameterError, match=r"seed: had 0, given 5.*another directory"):
+        train(replace(config, seed=5), whole[1], corpus=corpus)
+
+
+def test_a_kept_state_that_is_something_else_is_refused_without_running_it(
+    config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    (tmp_path / "resume.pt").write_bytes(b"not a state")
+    with pytest.raises(CorruptArchiveError, match=r"resume\.pt: .*\(UnpicklingError\).*train from the start"):
+        train(config, tmp_path, corpus=corpus)
+
+
+def test_configurations_that_contradict_themselves_are_refused(config: TrainConfig) -> None:
+    with pytest.raises(ParameterError, match="they must be equal"):
+        replace(config, model=replace(config.model, n_vocab=301))
+    with pytest.raises(ParameterError, match="more than the context"):
+        replace(config, model=replace(config.model, context=20))
+    with pytest.raises(ParameterError, match="steps"):
+        replace(config, steps=0)
+
+
+def test_the_demo_runs_differ_in_their_number_of_layers_alone() -> None:
+    one, two = demo_configs(3)["one-layer"], demo_configs(3)["two-layer"]
+    assert (one.model.n_layers, two.model.n_layers) == (1, 2)
+    assert replace(one, model=two.model) == two
+    assert demo_configs(4)["two-layer"] == replace(two, seed=4)
+
+
+def test_without_torch_the_import_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here', name='torch')")
+    code = (
+        "import phaseflow.exceptions as e\ntry:\n import phaseflow.training\nexcept e.MissingExtraError as m: print(m)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout == "training needs torch, which is not installed: pip install 'phaseflow[train]'\n"

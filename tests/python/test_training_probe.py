@@ -1,0 +1,82 @@
+"""Probes: Olsson's repeated tokens, losses by position, and looking that leaves no trace."""
+
+# ruff: noqa: E402 (nothing below can be imported without the extra)
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+torch.set_num_threads(1)  # matrices this small only wait for each other
+
+from phaseflow.exceptions import ParameterError
+from phaseflow.metrics import prefix_matching_score
+from phaseflow.training.corpus import Split
+from phaseflow.training.model import ModelConfig, Transformer
+from phaseflow.training.probe import ProbeConfig, best_prefix_matching, evaluate, per_token_loss, repeated_tokens
+
+# Token t occurs t + 1 times: the least common are the first, the most common the last.
+COUNTED = Split(np.repeat(np.arange(100), np.arange(1, 101)).astype(np.uint16), np.array([0, 5050]))
+
+
+def small_model() -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(ModelConfig(n_vocab=100, context=100, n_heads=2, d_model=8))
+
+
+def test_the_repeated_probe_is_a_start_token_and_four_times_the_same_25() -> None:
+    tokens = repeated_tokens(COUNTED, 100, ProbeConfig())
+    assert tokens.shape == (10, 101)
+    assert (tokens[:, 0] == 0).all()
+    passages = tokens[:, 1:].reshape(10, 4, 25)
+    assert (passages == passages[:, :1]).all()
+    assert all(len(set(row.tolist())) == 25 for row in passages[:, 0])
+
+
+def test_the_tenth_of_the_vocabulary_at_either_end_is_left_out() -> None:
+    tokens = repeated_tokens(COUNTED, 100, ProbeConfig(n_repeated=200))[:, 1:]
+    assert (tokens.min(), tokens.max()) == (10, 89)
+    with pytest.raises(ParameterError, match="larger n_vocab or a smaller common_share"):
+        repeated_tokens(COUNTED, 100, ProbeConfig(common_share=0.45))
+
+
+def test_column_i_is_the_loss_of_predicting_token_i_plus_one() -> None:
+    model = small_model()
+    tokens = torch.randint(100, (20, 12))  # more than one chunk
+    losses = per_token_loss(model, tokens)
+    log_p = model(tokens).log_softmax(-1)
+    assert losses.shape == (20, 11)
+    for row, column in ((0, 0), (3, 10), (19, 4)):
+        assert losses[row, column].item() == pytest.approx(
+            -log_p[row, column, tokens[row, column + 1]].item(), abs=1e-5
+        )
+
+
+def test_a_model_that_knows_nothing_loses_ln_of_the_vocabulary_at_every_token() -> None:
+    model = small_model()
+    torch.nn.init.zeros_(model.W_U)
+    torch.testing.assert_close(
+        per_token_loss(model, torch.zeros(2, 5, dtype=torch.int64)), torch.full((2, 4), math.log(100))
+    )
+
+
+def test_the_figure_of_the_progress_bar_is_the_best_heads_prefix_matching_score() -> None:
+    tokens = repeated_tokens(COUNTED, 100, ProbeConfig())
+    patterns = [pattern.detach() for pattern in small_model().patterns(torch.from_numpy(tokens))]
+    expected = max(prefix_matching_score(pattern.numpy(), tokens, bos=0).max() for pattern in patterns)
+    assert best_prefix_matching(patterns, 25) == pytest.approx(expected, abs=1e-6)
+
+
+def test_looking_changes_neither_weights_nor_mode_nor_random_state() -> None:
+    model = small_model()
+    weights = [weight.clone() for weight in model.parameters()]
+    state = torch.get_rng_state()
+    probe = {"repeated": torch.from_numpy(repeated_tokens(COUNTED, 100, ProbeConfig()))}
+    seen = evaluate(model, probe, frozenset({"repeated"}))
+    assert [pattern.dtype for pattern in seen.attention["repeated"]] == [torch.float16] * 2
+    assert seen.per_token_loss["repeated"].dtype == torch.float32
+    assert model.training
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert all(weight.grad is None for weight in model.parameters())
+    assert torch.equal(state, torch.get_rng_state())

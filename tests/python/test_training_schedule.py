@@ -1,0 +1,37 @@
+"""Learning rates and checkpoint steps, by hand."""
+
+
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from phaseflow.exceptions import ParameterError
+from phaseflow.training.schedule import Checkpoints, LearningRate
+
+
+def test_the_rate_climbs_in_equal_steps_and_stays() -> None:
+    rate = LearningRate(peak=0.4, warmup_steps=4)
+    assert [rate.at(step, 100) for step in (0, 1, 3, 4, 50, 100)] == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4, 0.4])
+    assert LearningRate(peak=0.4, warmup_steps=0).at(0, 100) == 0.4
+
+
+def test_a_cosine_passes_its_middle_halfway_and_ends_at_its_floor() -> None:
+    rate = LearningRate(peak=1.0, warmup_steps=10, decay="cosine", floor_share=0.2)
+    assert rate.at(10, 110) == pytest.approx(1.0)
+    assert rate.at(60, 110) == pytest.approx(0.6)
+    assert rate.at(110, 110) == pytest.approx(0.2)
+
+
+def test_checkpoints_are_powers_then_evenly_spaced() -> None:
+    assert Checkpoints(n_log=4).steps(10_000) == [0, 1, 10, 100, 1000, 10_000]
+    assert Checkpoints(n_log=2, dense_every=20, dense_from=50, dense_to=95).steps(100) == [0, 1, 10, 50, 70, 90, 100]
+    assert Checkpoints(n_log=1, dense_every=40).steps(100) == [0, 1, 40, 80, 100]
+
+
+def test_schedules_out_of_range_are_refused() -> None:
+    for wrong in ({"peak": 0.0}, {"warmup_steps": -1}, {"decay": "linear"}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            LearningRate(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="dense_every"):
+        Checkpoints(dense_every=0)
