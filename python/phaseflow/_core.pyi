@@ -57,10 +57,17 @@ def head_scores(
 # loss
 def position_losses(per_token_loss: Any, threads: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def in_context_learning_score(
-    per_token_loss: Any, early: int, late: int, threads: int | None
+    per_token_loss: Any, early: int, late: int, bandwidth: float, threads: int | None
 ) -> NDArray[np.float64]: ...
 def in_context_learning_interval(
-    per_token_loss: Any, early: int, late: int, level: float, resamples: int, seed: int, threads: int | None
+    per_token_loss: Any,
+    early: int,
+    late: int,
+    bandwidth: float,
+    level: float,
+    resamples: int,
+    seed: int,
+    threads: int | None,
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
 

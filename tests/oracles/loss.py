@@ -33,10 +33,17 @@ def position_losses(per_token_loss):
     return mean, error
 
 
-def in_context_learning_score(per_token_loss, early, late):
+def around(losses, index, bandwidth):
+    """Mean of each example's losses at the tokens within ``bandwidth / 2`` of ``index`` in ln(index)."""
+    distance = abs(np.log(np.arange(1, losses.shape[1] + 1) / index))
+    return losses[:, distance <= bandwidth / 2].mean(axis=1)
+
+
+def in_context_learning_score(per_token_loss, early, late, bandwidth=0.0):
     scores = np.empty(np.shape(per_token_loss)[:-2])
     for index, losses in leading(per_token_loss):
-        scores[index] = mean_and_error((losses[:, late - 1] - losses[:, early - 1]).tolist())[0]
+        difference = around(losses, late, bandwidth) - around(losses, early, bandwidth)
+        scores[index] = mean_and_error(difference.tolist())[0]
     return scores
 
 
@@ -56,14 +63,14 @@ def finalizer(z):
 def resample(n, seed, number):
     """Which examples resample ``number`` of ``seed`` draws."""
     start = next(splitmix64(seed))
-    stream = splitmix64(finalizer((start + number * 0x9E3779B97F4A7C15) % 2**64))
+    stream = splitmix64(finalizer(start ^ number * 0x9E3779B97F4A7C15 % 2**64))
     return [next(stream) * n >> 64 for _ in range(n)]
 
 
-def in_context_learning_interval(per_token_loss, early, late, level, resamples, seed):
+def in_context_learning_interval(per_token_loss, early, late, level, resamples, seed, bandwidth=0.0):
     ends = np.empty((*np.shape(per_token_loss)[:-2], 2))
     for index, losses in leading(per_token_loss):
-        difference = losses[:, late - 1] - losses[:, early - 1]
+        difference = around(losses, late, bandwidth) - around(losses, early, bandwidth)
         n = len(difference)
         if n < 2 or not np.isfinite(difference).all():
             ends[index] = math.nan

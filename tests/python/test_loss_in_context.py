@@ -24,6 +24,14 @@ def test_the_defaults_are_the_papers_50th_and_500th_token():
     assert pf.in_context_learning_score(per_token_loss) == pytest.approx(-0.4)
 
 
+def test_a_bandwidth_averages_around_either_token():
+    # e^(1/4) = 1.28: around the tenth token 10/1.28 = 7.8 to 10*1.28 = 12.8, around the second 1.6 to 2.6.
+    per_token_loss = np.zeros((1, 20))
+    per_token_loss[0, :12] = [9, 3, 9, 9, 9, 9, 9, 1, 2, 0, 4, 5]
+    found = pf.in_context_learning_score(per_token_loss, early=2, late=10, bandwidth=0.5)
+    assert found == (1 + 2 + 0 + 4 + 5) / 5 - 3
+
+
 # The oracle
 
 
@@ -37,6 +45,17 @@ def test_the_score_agrees_with_its_definition(per_token_loss, data):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+@given(st.integers(1, 6), st.floats(0.0, 1.2), st.integers(0, 2**32 - 1))
+def test_windows_agree_with_their_definition(early, bandwidth, seed):
+    per_token_loss = np.random.default_rng(seed).normal(size=(3, 5, 40))
+    arguments = {"early": early, "late": 30, "bandwidth": bandwidth}
+    expected = oracle.in_context_learning_score(per_token_loss, **arguments)
+    np.testing.assert_allclose(pf.in_context_learning_score(per_token_loss, **arguments), expected, rtol=1e-12)
+    arguments |= {"level": 0.9, "resamples": 7, "seed": seed}
+    expected = oracle.in_context_learning_interval(per_token_loss, **arguments)
+    np.testing.assert_allclose(pf.in_context_learning_interval(per_token_loss, **arguments), expected, rtol=1e-12)
+
+
 @settings(max_examples=40)
 @given(losses(min_context=2, max_context=4), st.integers(2, 20), st.floats(0.01, 0.99), st.integers(0, 2**63 - 1))
 def test_the_interval_agrees_with_resampling_one_by_one(per_token_loss, resamples, level, seed):
@@ -48,6 +67,12 @@ def test_the_interval_agrees_with_resampling_one_by_one(per_token_loss, resample
 
 
 # Laws
+
+
+def test_where_the_loss_is_linear_in_the_log_of_the_index_a_bandwidth_changes_little():
+    per_token_loss = 4 - 0.2 * np.log(np.arange(1, 601))[None]  # no end of the context within reach
+    alone = pf.in_context_learning_score(per_token_loss)
+    assert pf.in_context_learning_score(per_token_loss, bandwidth=0.25) == pytest.approx(alone, abs=2e-3)
 
 
 @given(losses(min_batch=2, min_context=2, max_context=4), st.floats(0.1, 0.9), st.floats(0.01, 0.09))
@@ -130,6 +155,9 @@ def test_a_nan_spoils_its_own_checkpoint_only():
         ({"early": 257, "late": 3}, "early is 257.*1 to 256"),
         ({"early": 0, "late": 3}, "early is 0"),
         ({"early": 3, "late": 3}, "late is 3, expected a token other than early, which is 3"),
+        ({"early": 3, "late": 4, "bandwidth": 1.0}, "bandwidth is 1, expected windows around tokens 3 and 4 that do"),
+        ({"early": 3, "late": 90, "bandwidth": -1.0}, "bandwidth is -1, expected a finite number"),
+        ({"early": 3, "late": 90, "bandwidth": 1e4}, "bandwidth is 10000, expected windows"),
         ({"early": 1.0, "late": 3}, r"early is 1\.0, expected an integer"),
     ],
 )

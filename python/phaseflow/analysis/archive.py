@@ -100,26 +100,29 @@ class Archive:
             .agg(pl.col(schema.VALUE).mean())
         )
 
-    def in_context_learning(self, *, early: int = 50, late: int = 500) -> pl.DataFrame:
+    def in_context_learning(self, *, early: int = 50, late: int = 500, bandwidth: float = 0.25) -> pl.DataFrame:
         """In-context learning score of every text probe at every step, with its 95% bootstrap interval over examples.
 
-        Where examples are shorter than ``late`` tokens their last one stands in, and the column ``late`` says so.
+        Around either token those within ``bandwidth / 2`` in ln(token index) are averaged, since a probe of hundreds
+        of examples is far from the paper's ten thousand; 0 compares the two tokens alone. Where examples are shorter than ``late`` tokens their last one stands in, and the column ``late`` says so.
         Probes shorter than four times ``early`` (the repeated probe) are left out.
         """
-        return self._table(InContextLearning(early=early, late=late))
+        return self._table(InContextLearning(early=early, late=late, bandwidth=bandwidth))
 
     def loss_derivative(self, *, bandwidth: float = 0.25) -> pl.DataFrame:
         """Derivative of the mean loss with respect to ln(token index), of every text probe at every step."""
         texts = self.in_context_learning().select(schema.RUN, schema.PROBE).unique()
         return self._table(LossDerivative(bandwidth=bandwidth)).join(texts, on=[schema.RUN, schema.PROBE], how="semi")
 
-    def phase_changes(self, *, early: int = 50, late: int = 500, level: float = 0.05) -> pl.DataFrame:
+    def phase_changes(
+        self, *, early: int = 50, late: int = 500, bandwidth: float = 0.25, level: float = 0.05
+    ) -> pl.DataFrame:
         """The answer: one row for each window in which a measure breaks, with its certainty.
 
         Parameters
         ----------
-        early, late : int
-            Token indices of the in-context learning score.
+        early, late, bandwidth
+            Tokens of the in-context learning score, as in :meth:`in_context_learning`.
         level : float
             False-alarm rate of one curve; over the heads of a run it bounds the false-discovery rate.
 
@@ -131,9 +134,12 @@ class Archive:
             total change.
         """
         return self._keep(
-            ("phase_changes", early, late, level),
+            ("phase_changes", early, late, bandwidth, level),
             lambda: phase_changes.phase_changes(
-                self.head_scores(), self.in_context_learning(early=early, late=late), self.loss_curve(), level=level
+                self.head_scores(),
+                self.in_context_learning(early=early, late=late, bandwidth=bandwidth),
+                self.loss_curve(),
+                level=level,
             ),
         )
 

@@ -127,6 +127,7 @@ class InContextLearning:
     """In-context learning score and its bootstrap interval: :func:`phaseflow.in_context_learning_score`.
 
     Where the examples are shorter than ``late``, their last token stands in; the table's column ``late`` says so.
+    Archives hold hundreds of examples, not the paper's ten thousand: the tokens around the two are averaged.
     """
 
     name: ClassVar[str] = "in_context_learning"
@@ -142,6 +143,7 @@ class InContextLearning:
 
     early: int = 50
     late: int = 500
+    bandwidth: float = 0.25
     level: float = 0.95
     resamples: int = 1000
     seed: int = 0
@@ -154,17 +156,21 @@ class InContextLearning:
         """Losses of examples long enough to have late tokens."""
         return len(shape) == 2 and shape[1] >= LEAST_CONTEXT * self.early
 
+    def tokens(self, context: int) -> dict[str, Any]:
+        """The tokens compared in a context of that length."""
+        return {"early": self.early, "late": min(self.late, context), "bandwidth": self.bandwidth}
+
     def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
         """One row."""
-        indices = {"early": self.early, "late": min(self.late, tensor.shape[1])}
-        score = metrics.in_context_learning_score(tensor, **indices)
+        tokens = self.tokens(tensor.shape[1])
+        score = metrics.in_context_learning_score(tensor, **tokens)
         lower, upper = metrics.in_context_learning_interval(
-            tensor, **indices, level=self.level, resamples=self.resamples, seed=self.seed
+            tensor, **tokens, level=self.level, resamples=self.resamples, seed=self.seed
         )
         return pl.DataFrame(
             {
-                schema.EARLY: [indices["early"]],
-                schema.LATE: [indices["late"]],
+                schema.EARLY: [tokens["early"]],
+                schema.LATE: [tokens["late"]],
                 schema.VALUE: [float(score)],
                 schema.LOWER: [float(lower)],
                 schema.UPPER: [float(upper)],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from phaseflow import schema
+from phaseflow import metrics, schema
 from phaseflow.analysis.measures import HeadScores, InContextLearning
 from phaseflow.analysis.overlap import chance_of_meeting, overlap
 from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, PREFIX_MATCHING
@@ -114,12 +114,12 @@ def scheduled_events(config: Mapping[str, Any]) -> dict[str, int]:
 def share_with_interval(run: Run, verdict: Mapping[str, Any]) -> dict[str, float]:
     """Share of the run's in-context learning that appears inside the window, resampled over the probe's examples."""
     steps = [min(run.steps), int(verdict[schema.START]), int(verdict[schema.END]), max(run.steps)]
-    indices = InContextLearning()
     values = []
     for step in steps:
-        losses = np.asarray(run.tensor(step, f"loss/{verdict[schema.PROBE]}"), dtype=np.float64)
-        late = min(indices.late, losses.shape[1])
-        values.append(losses[:, late - 1] - losses[:, indices.early - 1])
+        losses = run.tensor(step, f"loss/{verdict[schema.PROBE]}")
+        tokens = InContextLearning().tokens(losses.shape[1])
+        examples = np.asarray(losses)[:, None]  # (example, 1, pos): each is scored alone
+        values.append(metrics.in_context_learning_score(examples, **tokens))
     share, lower, upper = share_of_change(*values)
     return {schema.SHARE: share, schema.lower(schema.SHARE): lower, schema.upper(schema.SHARE): upper}
 

@@ -94,7 +94,7 @@ def drawings(
     if not in_context.is_empty():
         early, late = in_context.select(schema.EARLY, schema.LATE).row(0)
         caption = (
-            f"Loss of token {late} minus loss of token {early}, averaged over the text examples; "
+            f"Loss around token {late} minus loss around token {early}, averaged over the text examples; "
             f"below zero, context helps. Band: 95% bootstrap interval over examples. {short_context(late)}"
         )
         yield "In-context learning score", caption, figures.curves(in_context, windows, y="nats", band=True)

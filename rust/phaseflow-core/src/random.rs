@@ -68,6 +68,14 @@ mod tests {
     use super::Random;
 
     #[test]
+    fn the_generator_is_splitmix64() {
+        // First outputs for state 1234567, from the reference implementation at prng.di.unimi.it.
+        let mut random = Random { state: 1_234_567, spare: None };
+        let first: [u64; 3] = std::array::from_fn(|_| random.bits());
+        assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
     fn normal_deviates_have_the_moments_of_a_normal() {
         let mut random = Random::new(1);
         let draws: Vec<f64> = (0..200_000).map(|_| random.normal()).collect();

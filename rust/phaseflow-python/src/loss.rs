@@ -25,30 +25,32 @@ fn position_losses<'py>(
 
 /// `phaseflow.in_context_learning_score`, `(...)`.
 #[pyfunction]
-#[pyo3(signature = (per_token_loss, early, late, threads))]
+#[pyo3(signature = (per_token_loss, early, late, bandwidth, threads))]
 fn in_context_learning_score<'py>(
     py: Python<'py>,
     per_token_loss: &Bound<'py, PyAny>,
     early: usize,
     late: usize,
+    bandwidth: f64,
     threads: Option<usize>,
 ) -> PyResult<Array<'py>> {
     let losses = BorrowedTensor::borrow("per_token_loss", per_token_loss)?;
     let losses = losses.view();
-    let tokens = InContext { early, late };
+    let tokens = InContext { early, late, bandwidth };
     let scores = compute(py, threads, |cancel| loss::in_context_learning_score(&losses, tokens, cancel))?;
     Ok(scores.into_pyarray(py))
 }
 
 /// `phaseflow.in_context_learning_interval`, `(..., 2)`.
 #[pyfunction]
-#[pyo3(signature = (per_token_loss, early, late, level, resamples, seed, threads))]
+#[pyo3(signature = (per_token_loss, early, late, bandwidth, level, resamples, seed, threads))]
 #[allow(clippy::too_many_arguments)] // one for each of the Python function's, which are all keywords there
 fn in_context_learning_interval<'py>(
     py: Python<'py>,
     per_token_loss: &Bound<'py, PyAny>,
     early: usize,
     late: usize,
+    bandwidth: f64,
     level: f64,
     resamples: usize,
     seed: u64,
@@ -56,7 +58,7 @@ fn in_context_learning_interval<'py>(
 ) -> PyResult<Array<'py>> {
     let losses = BorrowedTensor::borrow("per_token_loss", per_token_loss)?;
     let losses = losses.view();
-    let (tokens, how) = (InContext { early, late }, Bootstrap { level, resamples, seed });
+    let (tokens, how) = (InContext { early, late, bandwidth }, Bootstrap { level, resamples, seed });
     let ends = compute(py, threads, |cancel| loss::in_context_learning_interval(&losses, tokens, how, cancel))?;
     Ok(ends.into_pyarray(py))
 }

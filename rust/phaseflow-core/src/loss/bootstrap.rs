@@ -9,7 +9,7 @@ use ndarray::ArrayD;
 use rayon::prelude::*;
 
 use super::in_context::{InContext, differences, in_shape};
-use super::random::Random;
+use crate::random::Random;
 use crate::tensor::TensorView;
 use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result};
@@ -102,7 +102,7 @@ fn resampled_scores(differences: &[Vec<f64>], how: Bootstrap, cancel: &Cancel) -
 
 /// How often each example is drawn in one resample.
 fn counts(examples: usize, seed: u64, resample: u64) -> Vec<f64> {
-    let mut random = Random::new(seed, resample);
+    let mut random = Random::stream(seed, resample);
     let mut counts = vec![0.0; examples];
     for _ in 0..examples {
         counts[random.below(examples)] += 1.0;
@@ -162,7 +162,7 @@ mod tests {
         let how = Bootstrap { resamples: 11, ..Bootstrap::default() };
         let found = resampled_scores(std::slice::from_ref(&differences), how, &Cancel::new()).unwrap();
         for (resample, score) in found[0].iter().enumerate() {
-            let mut random = Random::new(how.seed, resample as u64);
+            let mut random = Random::stream(how.seed, resample as u64);
             let mean = (0..11).map(|_| differences[random.below(11)]).sum::<f64>() / 11.0;
             assert!((score - mean).abs() < 1e-15);
         }

@@ -3,6 +3,12 @@
 //! Olsson 2022: the 500th token's loss minus the 50th's; negative means that context helps. Token indices are 1-based,
 //! as in the paper: the 500th token lies at position 499. The difference is taken example by example, in double
 //! precision, so that what an example's difficulty adds to both cancels before anything is rounded.
+//!
+//! One token an example is a noisy measurement. With a `bandwidth` each of the two becomes the mean over the tokens `j`
+//! with `|ln j - ln i| <= bandwidth / 2`, the window of the derivative in `ln(i)`: where the loss is linear in `ln(i)`
+//! the score stays what it was, up to the spacing of the integers and the end of the context.
+
+use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayView2};
 use rayon::prelude::*;
@@ -11,24 +17,27 @@ use super::layout::Layout;
 use crate::tensor::{Element, TensorView};
 use crate::{Cancel, Error, Result, with_view};
 
-/// The two tokens compared, 1-based.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The tokens compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InContext {
-    /// Index of the early token.
+    /// 1-based index of the early token.
     pub early: usize,
-    /// Index of the late token.
+    /// 1-based index of the late token.
     pub late: usize,
+    /// Full width, in ln(index), of the window averaged around either; 0 is that token alone.
+    pub bandwidth: f64,
 }
 
 impl Default for InContext {
     fn default() -> Self {
-        Self { early: 50, late: 500 }
+        Self { early: 50, late: 500, bandwidth: 0.0 }
     }
 }
 
 impl InContext {
-    /// Refuses indices that are equal, 0 or beyond the context.
-    fn check(self, context: usize) -> Result<()> {
+    /// The positions averaged for the early and for the late token of a context; refuses indices outside it, and
+    /// windows with a token in common.
+    fn windows(self, context: usize) -> Result<[Range<usize>; 2]> {
         for (argument, index) in [("early", self.early), ("late", self.late)] {
             if index == 0 || index > context {
                 return Err(Error::OutOfRange {
@@ -48,18 +57,39 @@ impl InContext {
                 got: self.late.to_string(),
             });
         }
-        Ok(())
-    }
-
-    /// `loss(late) - loss(early)` of every example of `(batch, pos)` losses.
-    fn differences<T: Element>(self, losses: &ArrayView2<'_, T>) -> Vec<f64> {
-        let (early, late) = (losses.column(self.early - 1), losses.column(self.late - 1));
-        late.iter().zip(early).map(|(late, early)| late.to_f64() - early.to_f64()).collect()
+        if !(self.bandwidth.is_finite() && self.bandwidth >= 0.0) {
+            return Err(Error::OutOfRange {
+                argument: "bandwidth",
+                expected: "a finite number that is not negative".into(),
+                got: self.bandwidth.to_string(),
+            });
+        }
+        let reach = (self.bandwidth / 2.0).exp();
+        let [early, late] = [self.early, self.late].map(|index| {
+            let (first, last) = ((index as f64 / reach).ceil(), (index as f64 * reach).floor());
+            (first as usize).max(1) - 1..(last as usize).min(context)
+        });
+        if early.start < late.end && late.start < early.end {
+            return Err(Error::OutOfRange {
+                argument: "bandwidth",
+                expected: format!("windows around tokens {} and {} that do not meet", self.early, self.late),
+                got: self.bandwidth.to_string(),
+            });
+        }
+        Ok([early, late])
     }
 }
 
+/// `loss(late) - loss(early)` of every example of `(batch, pos)` losses.
+fn late_minus_early<T: Element>(losses: &ArrayView2<'_, T>, [early, late]: &[Range<usize>; 2]) -> Vec<f64> {
+    let mean = |example, window: &Range<usize>| {
+        window.clone().fold(0.0, |sum, pos| sum + losses[[example, pos]].to_f64()) / window.len() as f64
+    };
+    (0..losses.nrows()).map(|example| mean(example, late) - mean(example, early)).collect()
+}
+
 /// The score for each index of the leading axes of `per_token_loss`, `(..., batch, pos)`; NaN without examples or if
-/// one of the two losses of an example is NaN.
+/// a loss that enters is NaN.
 pub fn in_context_learning_score(
     per_token_loss: &TensorView<'_>,
     tokens: InContext,
@@ -78,13 +108,13 @@ pub(super) fn differences(
 ) -> Result<(Vec<usize>, Vec<Vec<f64>>)> {
     with_view!(per_token_loss, |losses| {
         let layout = Layout::new(losses.view())?;
-        tokens.check(layout.context)?;
+        let windows = tokens.windows(layout.context)?;
         let differences = layout
             .losses
             .par_iter()
             .map(|losses| {
                 cancel.check()?;
-                Ok(tokens.differences(losses))
+                Ok(late_minus_early(losses, &windows))
             })
             .collect::<Result<_>>()?;
         Ok((layout.leading, differences))
@@ -112,9 +142,13 @@ mod tests {
     use ndarray::arr2;
 
     fn score(early: usize, late: usize) -> Result<f64> {
+        windowed(early, late, 0.0)
+    }
+
+    fn windowed(early: usize, late: usize, bandwidth: f64) -> Result<f64> {
         let losses = arr2(&[[4.0, 3.0, 1.0], [2.0, 3.0, 2.5]]);
         let view = TensorView::F64(losses.view().into_dyn());
-        Ok(in_context_learning_score(&view, InContext { early, late }, &Cancel::new())?[[]])
+        Ok(in_context_learning_score(&view, InContext { early, late, bandwidth }, &Cancel::new())?[[]])
     }
 
     #[test]
@@ -122,6 +156,16 @@ mod tests {
         // (1 - 4) and (5/2 - 2): mean -5/4.
         assert_eq!(score(1, 3).unwrap(), -1.25);
         assert_eq!(score(3, 1).unwrap(), 1.25);
+    }
+
+    #[test]
+    fn a_window_is_averaged_around_either_token() {
+        // e^0.35 = 1.42: the third token is averaged with no other (3 / 1.42 = 2.1), e^0.5 = 1.65 takes in the second.
+        assert_eq!(windowed(1, 3, 0.7).unwrap(), -1.25);
+        // ((3 + 1)/2 - 4 + (3 + 5/2)/2 - 2) / 2 = -5/8.
+        assert_eq!(windowed(1, 3, 1.0).unwrap(), -0.625);
+        assert!(windowed(1, 3, 1.5).unwrap_err().to_string().contains("do not meet"));
+        assert!(windowed(1, 3, f64::NAN).is_err() && windowed(1, 3, -0.1).is_err());
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod derivative;
 mod in_context;
 mod layout;
 mod position;
-mod random;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};
 pub use derivative::{log_derivative, loss_log_derivative};
