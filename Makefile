@@ -27,6 +27,7 @@ lint: $(VENV)/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest phaseflow._core
 
 bench: $(VENV)/.bench         ## kernels beside their best peers; records under benches/record/
 	for bench in attention loss changepoint archive; do $(BIN)/python benches/$$bench.py || exit 1; done

@@ -4,7 +4,22 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = ["def", "return", "value", "for", "in", "range", "class", "self", "import", "if", "else", "print", "name", "size"]
+WORDS = [
+    "def",
+    "return",
+    "value",
+    "for",
+    "in",
+    "range",
+    "class",
+    "self",
+    "import",
+    "if",
+    "else",
+    "print",
+    "name",
+    "size",
+]
 
 
 def write_text(folder: Path, *, n_files: int = 30, n_words: int = 400) -> Path:

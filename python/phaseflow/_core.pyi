@@ -2,10 +2,29 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = [
+    "HEAD_METRICS",
+    "Shard",
+    "StoredTensor",
+    "WindowDetector",
+    "__version__",
+    "checksum",
+    "detect",
+    "head_scores",
+    "in_context_learning_interval",
+    "in_context_learning_score",
+    "loss_log_derivative",
+    "position_losses",
+    "prefix_matching_score",
+    "read_shard_header",
+    "write_file",
+    "write_shard",
+]
 
 __version__: str
 
@@ -13,6 +32,7 @@ __version__: str
 _Path = str | os.PathLike[str]
 _Entry = tuple[str, str, list[int], int, int, str | None]
 
+@final
 class StoredTensor:
     @property
     def name(self) -> str: ...
@@ -26,6 +46,7 @@ class StoredTensor:
     def nbytes(self) -> int: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
 
+@final
 class Shard:
     def __new__(cls, path: _Path) -> Shard: ...
     @property
@@ -71,9 +92,10 @@ def in_context_learning_interval(
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
 
+@final
 class WindowDetector:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         x: NDArray[np.float64],
         variance: NDArray[np.float64] | None,
         *,
@@ -83,7 +105,7 @@ class WindowDetector:
         max_width: float | None,
         simulations: int,
         seed: int,
-    ) -> None: ...
+    ) -> WindowDetector: ...
     def detect(
         self, signals: NDArray[np.float64], *, level: float, max_windows: int, min_size: float, threads: int | None
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]: ...

@@ -1,7 +1,5 @@
 """The corpus: files on one side of the split only, windows inside one file only."""
 
-
-
 import sysconfig
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Learning rates and checkpoint steps, by hand."""
 
-
-
 import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")

@@ -104,7 +104,8 @@ class Archive:
         """In-context learning score of every text probe at every step, with its 95% bootstrap interval over examples.
 
         Around either token those within ``bandwidth / 2`` in ln(token index) are averaged, since a probe of hundreds
-        of examples is far from the paper's ten thousand; 0 compares the two tokens alone. Where examples are shorter than ``late`` tokens their last one stands in, and the column ``late`` says so.
+        of examples is far from the paper's ten thousand; 0 compares the two tokens alone. Where examples are shorter
+        than ``late`` tokens their last one stands in, and the column ``late`` says so.
         Probes shorter than four times ``early`` (the repeated probe) are left out.
         """
         return self._table(InContextLearning(early=early, late=late, bandwidth=bandwidth))

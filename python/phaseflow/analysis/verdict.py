@@ -167,7 +167,8 @@ def verdict_of_run(
         if not meeting.is_empty():
             best = drop, meeting
             break
-    heads = [head_name(row[schema.LAYER], row[schema.HEAD]) for row in risen.iter_rows(named=True)]
+    # A head may rise in two windows; it is one head.
+    heads = list(dict.fromkeys(head_name(row[schema.LAYER], row[schema.HEAD]) for row in risen.iter_rows(named=True)))
     if best is None:
         return no(run, "induction heads formed, but in-context learning did not break with them", heads=heads)
     drop, meeting = best

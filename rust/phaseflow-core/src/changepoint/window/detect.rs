@@ -2,8 +2,9 @@
 //!
 //! Rounds: every curve that is still open is fitted (in parallel), the noise levels this needs are simulated, and a
 //! curve whose best window is significant keeps it and goes into the next round, where that window is a column of its
-//! base. What a further round finds touching an earlier window is taken for the rest of its shape: it stays in the
-//! base but is not reported.
+//! base. What a further round finds touching an earlier window is taken for the rest of its shape, and a window larger
+//! than all the curve ever did (base and window then run against each other) for a bend the base lacks: either stays
+//! in the base and is not reported.
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -16,8 +17,11 @@ use super::null::scaled;
 use super::refine::{Change, refine};
 use crate::{Cancel, Error, Result};
 
-/// Columns that only mend the shape of reported windows, at most, for each of those.
-const MENDINGS: usize = 2;
+/// Columns that are not reported, at most, for each that is.
+const UNREPORTED: usize = 2;
+/// A window larger than this many times the range of its curve bends the base. Noise and the tails of the softer shapes
+/// take the size of a real one a little over the range.
+const RUNAWAY: f64 = 1.25;
 
 /// A phase change of one curve, in the units of x and of the signal.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,20 +73,46 @@ pub struct Limits {
     pub min_size: f64,
 }
 
+/// What a significant window is taken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A phase change.
+    Reported,
+    /// The rest of the shape of a reported one.
+    Mends,
+    /// A bend that the base lacks.
+    Bends,
+}
+
 struct Found {
     change: Change,
     image: Image,
     p_value: f64,
-    mends: bool,
+    role: Role,
+}
+
+impl Found {
+    /// Whether this only completes the shape of `change`.
+    fn mends(&self, change: &Change) -> bool {
+        self.role == Role::Mends && touches(change, &self.change)
+    }
 }
 
 struct Curve {
     series: usize,
     image: Image,
+    /// Largest less smallest value of the scaled curve.
+    range: f64,
     scale: f64,
     found: Vec<Found>,
     p_value: Option<f64>,
     open: bool,
+}
+
+impl Curve {
+    fn runs_away(&self, change: &Change) -> bool {
+        change.size.abs() > RUNAWAY * self.range
+    }
 }
 
 impl Detector {
@@ -96,7 +126,9 @@ impl Detector {
                 cancel.check()?;
                 let (curve, scale) = scaled(&signals.row(series).to_vec());
                 let image = self.noise.image(&curve);
-                Ok(Curve { series, image, scale, found: Vec::new(), p_value: None, open: true })
+                let extremes = curve.iter().fold((0.0_f64, 0.0_f64), |(low, high), &y| (low.min(y), high.max(y)));
+                let range = extremes.1 - extremes.0;
+                Ok(Curve { series, image, range, scale, found: Vec::new(), p_value: None, open: true })
             })
             .collect::<Result<_>>()?;
         while curves.iter().any(|curve| curve.open) {
@@ -159,19 +191,24 @@ impl Detector {
         let earlier: Vec<&Image> = curve.found.iter().map(|found| &found.image).collect();
         let (start, end) = (self.places.at(start), self.places.at(end));
         let Some(change) = refine(self, &earlier, &curve.image, start, end) else { return };
-        let mends = curve.found.iter().any(|found| !found.mends && touches(&found.change, &change));
+        let touched = curve.found.iter().any(|found| found.role == Role::Reported && touches(&found.change, &change));
+        let role = match touched {
+            true => Role::Mends,
+            false if curve.runs_away(&change) => Role::Bends,
+            false => Role::Reported,
+        };
         let image = self.noise.image(&change.shape.over(&self.places.u, change.start, change.end));
-        curve.found.push(Found { change, image, p_value, mends });
-        let reported = curve.found.iter().filter(|found| !found.mends).count();
-        let mendings = curve.found.len() - reported;
-        curve.open = reported < limits.max_windows && mendings < MENDINGS * reported.max(1);
+        curve.found.push(Found { change, image, p_value, role });
+        let reported = curve.found.iter().filter(|found| found.role == Role::Reported).count();
+        let unreported = curve.found.len() - reported;
+        curve.open = reported < limits.max_windows && unreported < UNREPORTED * reported.max(1);
     }
 
     fn report(&self, curve: &Curve, limits: Limits, cancel: &Cancel) -> Result<Vec<Window>> {
         let mut windows = Vec::new();
         for (index, found) in curve.found.iter().enumerate() {
             cancel.check()?;
-            if found.mends {
+            if found.role != Role::Reported {
                 continue;
             }
             // The other windows are part of the base; what only mends this one's shape is not.
@@ -179,11 +216,12 @@ impl Detector {
                 .found
                 .iter()
                 .enumerate()
-                .filter(|(other, also)| *other != index && !(also.mends && touches(&found.change, &also.change)))
+                .filter(|(other, also)| *other != index && !also.mends(&found.change))
                 .map(|(_, also)| &also.image)
                 .collect();
-            let change =
-                refine(self, &others, &curve.image, found.change.start, found.change.end).unwrap_or(found.change);
+            let change = refine(self, &others, &curve.image, found.change.start, found.change.end)
+                .filter(|change| !curve.runs_away(change))
+                .unwrap_or(found.change);
             if change.size.abs() * curve.scale >= limits.min_size {
                 let intervals = intervals(self, &others, &curve.image, &change);
                 windows.push(self.window(curve, &change, &intervals, found.p_value));
