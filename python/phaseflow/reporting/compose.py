@@ -14,6 +14,10 @@ from phaseflow.analysis.phase_changes import PREFIX_MATCHING
 from phaseflow.reporting import figures, page, words
 
 
+# Wide: a map is looked at as a whole, and hundreds of examples say little about the slope between neighbours.
+MAP_BANDWIDTH = 1.0
+
+
 def report(source: str | Path | Archive, path: str | Path = "report.html", *, command: str | None = None) -> Path:
     """Analyses an archive and writes one offline HTML page about its phase changes.
 
@@ -105,11 +109,11 @@ def drawings(
             "on repeated random tokens. Strong lines: induction heads. Dotted: what a uniform pattern scores."
         )
         yield "Prefix matching of every head", caption, figures.prefix_matching(heads, windows, induction)
-    derivative = archive.loss_derivative()
+    derivative = archive.loss_derivative(bandwidth=MAP_BANDWIDTH)
     if not derivative.is_empty():
         caption = (
             "Derivative of the loss with respect to the log of the token index, "
-            "over training (across) and token index (up). Blue: later tokens cost more than earlier ones; "
+            f"over training (across) and token index (up); each a line fitted over {MAP_BANDWIDTH:g} in ln(index). Blue: later tokens cost more than earlier ones; "
             "red: the loss still falls along the context. "
             "Dashed: start and end of the phase change."
         )
