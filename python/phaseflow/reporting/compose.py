@@ -13,7 +13,6 @@ from phaseflow.analysis import Archive, open
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
 from phaseflow.reporting import figures, page, words
 
-
 # Wide: a map is looked at as a whole, and hundreds of examples say little about the slope between neighbours.
 MAP_BANDWIDTH = 1.0
 
@@ -113,8 +112,8 @@ def drawings(
     if not derivative.is_empty():
         caption = (
             "Derivative of the loss with respect to the log of the token index, "
-            f"over training (across) and token index (up); each a line fitted over {MAP_BANDWIDTH:g} in ln(index). Blue: later tokens cost more than earlier ones; "
-            "red: the loss still falls along the context. "
+            f"over training (across) and token index (up); each a line fitted over {MAP_BANDWIDTH:g} in ln(index). "
+            "Blue: later tokens cost more than earlier ones; red: the loss still falls along the context. "
             "Dashed: start and end of the phase change."
         )
         yield "Where in the context the loss falls", caption, figures.loss_derivative(derivative, windows)

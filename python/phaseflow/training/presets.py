@@ -19,7 +19,7 @@ def demo_configs(seed: int = 0) -> dict[str, TrainConfig]:
     #   context      256, batch 4: change at 1.8 to 6.3 (seed 0), too gradual to be told from smooth (seed 1).
     #                512, batch 2: change at 2.8 to 4.6 (seed 0), 2.8 to 5.0 (seed 1), and the paper's 500th token.
     #                512, batch 4: change at 2.3 to 5.3; the same, less sharp.
-    #   repetition   a fifth of the sequences repeating a passage of their own hastens the change by a third. Not needed.
+    #   repetition   a fifth of the sequences with a repeated passage: the change comes a third earlier. Not needed.
     two_layers = TrainConfig(
         model=ModelConfig(n_vocab=512, context=512, n_layers=2, n_heads=2, position_layers=1),
         steps=8_000,  # 8.2 million tokens: as long after the change as up to it, so that both sides are seen
