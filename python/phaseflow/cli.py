@@ -31,10 +31,27 @@ class Exit(IntEnum):
 
 
 Source = Annotated[
-    Path, typer.Argument(help="A run's directory, or a directory with runs below it.", show_default=False)
+    str,
+    typer.Argument(
+        help="A run's directory, a directory with runs below it, or a path pattern of other tensor files: "
+        "'logs/{run}/step{step}/attn_{layer}.npy'.",
+        show_default=False,
+    ),
 ]
+Losses = Annotated[
+    str | None, typer.Option("--losses", help="Path pattern of per-token losses beside that of attention.")
+]
+Tokens = Annotated[
+    Path | None, typer.Option("--tokens", help="File with the tokens (batch, pos) that pattern files were made on.")
+]
+Bos = Annotated[int | None, typer.Option("--bos", help="Id of the start-of-sequence token in them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Seed = Annotated[int, typer.Option(help="Seed of weights and data order.")]
+
+
+def patterns(source: str, losses: str | None) -> str | dict[str, str]:
+    """What `phaseflow.open` takes: the source, or it and the pattern of losses."""
+    return source if losses is None else {"attention": source, "loss": losses}
 
 
 def show_version(wanted: bool) -> None:
@@ -120,12 +137,12 @@ def train(
 
 
 @app.command()
-def inspect(source: Source, json: Json = False) -> None:
+def inspect(source: Source, losses: Losses = None, tokens: Tokens = None, bos: Bos = None, json: Json = False) -> None:
     """Show what an archive holds, without reading any tensor."""
     import phaseflow
     from phaseflow.reporting import terminal
 
-    archive = phaseflow.open(source)
+    archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos)
     if json:
         terminal.print_json(terminal.contents(archive))
     else:
@@ -137,6 +154,9 @@ def inspect(source: Source, json: Json = False) -> None:
 @app.command()
 def analyze(
     source: Source,
+    losses: Losses = None,
+    tokens: Tokens = None,
+    bos: Bos = None,
     output: Annotated[
         Path | None, typer.Option(help="Also write every table as Parquet into this directory.", show_default=False)
     ] = None,
@@ -147,7 +167,7 @@ def analyze(
     from phaseflow.reporting import terminal
 
     with terminal.progress_bars() as progress:
-        archive = phaseflow.open(source, progress=progress)
+        archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos, progress=progress)
         verdicts = archive.verdicts()
         if output is not None:
             archive.write_tables(output)
@@ -162,6 +182,9 @@ def analyze(
 @app.command()
 def report(
     source: Source,
+    losses: Losses = None,
+    tokens: Tokens = None,
+    bos: Bos = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
 ) -> None:
     """Analyse an archive and write one offline HTML page."""
@@ -169,7 +192,7 @@ def report(
     from phaseflow.reporting import terminal
 
     with terminal.progress_bars() as progress:
-        archive = phaseflow.open(source, progress=progress)
+        archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos, progress=progress)
         page = phaseflow.report(archive, output)
     terminal.print_problems(archive.problems)
     typer.echo(f"wrote {page}")

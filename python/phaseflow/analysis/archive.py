@@ -4,18 +4,19 @@ Nothing is read when it is opened. A table is computed when it is first asked fo
 run's ``derived/`` folder, so that a second analysis, in another process too, computes only the steps that are new.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from numpy.typing import ArrayLike
 
 from phaseflow import schema
 from phaseflow.analysis import phase_changes, tables
 from phaseflow.analysis.measures import HeadScores, InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.analysis.verdict import INDUCTION_THRESHOLD, verdicts
-from phaseflow.archive import Run, find_runs
+from phaseflow.archive import RunSource, Tokens, find_foreign_runs, find_runs, is_pattern
 
 TABLES = [
     "scalars",
@@ -29,13 +30,38 @@ TABLES = [
 ]
 
 
-def open(path: str | Path, *, progress: OnProgress | None = None) -> "Archive":
-    """Opens a run, or every run below a directory, without reading any tensor.
+def open(
+    path: str | Path | Mapping[str, str],
+    *,
+    tokens: Tokens | Mapping[str, Tokens] | None = None,
+    bos: int | None = None,
+    axes: str | Mapping[str, str] | None = None,
+    steps: ArrayLike | None = None,
+    cache: str | Path | None = None,
+    progress: OnProgress | None = None,
+) -> "Archive":
+    """Opens a run, every run below a directory, or the tensor files of others, without reading any tensor.
 
     Parameters
     ----------
-    path : path
-        A run's directory (it holds ``phaseflow.json``) or a directory with runs anywhere below it.
+    path : path, pattern, or mapping of str to pattern
+        A run's directory (it holds ``phaseflow.json``) or a directory with runs anywhere below it. Or a path pattern
+        with fields in braces, ``"logs/{run}/step{step}/attn_{layer}.npy"``: of attention patterns where it has
+        ``{layer}``, else of per-token losses. Or both, ``{"attention": pattern, "loss": pattern}``, where
+        ``"loss/text"`` names the probe. Files are ``.npy``, ``.npz``, ``.safetensors``, ``.pt``, ``.h5`` or ``.zarr``;
+        ``::`` goes before the name of a tensor inside one, ``"step{step}.npz::attn.{layer}"``.
+    tokens : array (batch, pos), .npy file, or dict of one for each probe, optional
+        What the patterns were made on; attention cannot be scored without it.
+    bos : int, optional
+        Id of the start-of-sequence token in ``tokens``.
+    axes : str, or dict of str for each key of ``path``, optional
+        Axes of the files in their order, ``"layer head batch query_pos key_pos"``; by default
+        ``"batch head query_pos key_pos"`` for attention, ``"batch pos"`` for losses. ``step`` and ``layer`` may be
+        among them, ``batch`` may be missing.
+    steps : array of int, optional
+        The steps along an axis ``step``.
+    cache : path, optional
+        Where results computed from the files of others are kept; without it they are computed anew every time.
     progress : callable, optional
         Called as ``progress(what, done, total)`` while tables are computed.
 
@@ -45,18 +71,23 @@ def open(path: str | Path, *, progress: OnProgress | None = None) -> "Archive":
 
     Raises
     ------
-    FileNotFoundError
-        When there is no such directory.
     phaseflow.exceptions.MissingDataError
-        When it holds no run.
+        When there is no such directory, it holds no run, or no file matches.
+    phaseflow.exceptions.ParameterError
+        When a pattern leaves step or layer open, or tokens are missing.
 
     Examples
     --------
     >>> import phaseflow as pf
     >>> archive = pf.open("runs/")  # doctest: +SKIP
     >>> archive.phase_changes()  # doctest: +SKIP
+    >>> pf.open("logs/{run}/step{step}/attn_{layer}.npy", tokens="logs/tokens.npy", bos=0)  # doctest: +SKIP
     """
-    return Archive(Path(path), find_runs(path), progress=progress)
+    if isinstance(path, Mapping) or is_pattern(path):
+        patterns = dict(path) if isinstance(path, Mapping) else str(path)
+        runs = find_foreign_runs(patterns, tokens=tokens, bos=bos, axes=axes, steps=steps, cache=cache)
+        return Archive(runs[0].path, [*runs], progress=progress)
+    return Archive(Path(path), [*find_runs(path)], progress=progress)
 
 
 class Archive:
@@ -65,7 +96,7 @@ class Archive:
     All tables are tidy polars frames whose columns are named in :mod:`phaseflow.schema`.
     """
 
-    def __init__(self, path: Path, runs: list[Run], *, progress: OnProgress | None = None) -> None:
+    def __init__(self, path: Path, runs: list[RunSource], *, progress: OnProgress | None = None) -> None:
         self.path = path
         self.runs = runs
         self._progress = progress

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phaseflow import metrics, schema
 from phaseflow._core import StoredTensor
@@ -18,6 +19,8 @@ from phaseflow.archive import Probe
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
 
+# Mapped in an archive, or an array that somebody else's file holds.
+Tensor = StoredTensor | NDArray[Any]
 Columns = dict[str, pl.DataType | type[pl.DataType]]
 
 
@@ -37,7 +40,7 @@ class Measure(Protocol):
         """Whether a tensor of this shape has this measure."""
         ...
 
-    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
         """The rows of one tensor, without run, step, probe and layer."""
         ...
 
@@ -66,7 +69,7 @@ class HeadScores:
         """Patterns of a batch."""
         return len(shape) == 4
 
-    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
         """One row a head and score."""
         return metrics.head_scores(tensor, probe.tokens, bos=probe.bos)
 
@@ -92,7 +95,7 @@ class PositionLosses:
         """Losses of a batch."""
         return len(shape) == 2
 
-    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
         """One row a token index."""
         mean, standard_error = metrics.position_losses(tensor)
         return indexed({schema.VALUE: mean, schema.STANDARD_ERROR: standard_error})
@@ -117,7 +120,7 @@ class LossDerivative:
         """Losses of a batch."""
         return len(shape) == 2
 
-    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
         """One row a token index."""
         return indexed({schema.VALUE: metrics.loss_log_derivative(tensor, bandwidth=self.bandwidth)})
 
@@ -160,7 +163,7 @@ class InContextLearning:
         """The tokens compared in a context of that length."""
         return {"early": self.early, "late": min(self.late, context), "bandwidth": self.bandwidth}
 
-    def rows(self, tensor: StoredTensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
         """One row."""
         tokens = self.tokens(tensor.shape[1])
         score = metrics.in_context_learning_score(tensor, **tokens)

@@ -6,7 +6,7 @@ import polars as pl
 
 from phaseflow import schema
 from phaseflow.analysis.measures import Measure
-from phaseflow.archive import Derived, Run
+from phaseflow.archive import Derived, RunSource
 from phaseflow.exceptions import CorruptArchiveError
 
 OnProgress = Callable[[str, int, int], None]  # what is being computed, how many steps are done, of how many
@@ -20,7 +20,7 @@ PROBLEM_SCHEMA = {
 }
 
 
-def table(run: Run, measure: Measure, progress: OnProgress | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The measure at every step of a run, and what kept it from being more.
 
     Returns
@@ -60,7 +60,7 @@ def table(run: Run, measure: Measure, progress: OnProgress | None) -> tuple[pl.D
     return result, problems(run, measure, result, unreadable)
 
 
-def applicable(run: Run, measure: Measure) -> dict[int, list[str]]:
+def applicable(run: RunSource, measure: Measure) -> dict[int, list[str]]:
     """The tensors of each step that the measure reads, steps and names ascending."""
     index = run.index.filter(pl.col(schema.NAME).str.starts_with(measure.prefix)).sort(schema.STEP, schema.NAME)
     found: dict[int, list[str]] = {}
@@ -72,12 +72,12 @@ def applicable(run: Run, measure: Measure) -> dict[int, list[str]]:
     return found
 
 
-def probes_of(run: Run) -> dict[str, list[str | int | None]]:
+def probes_of(run: RunSource) -> dict[str, list[str | int | None]]:
     """What the numbers depend on besides the tensors: the probes' tokens."""
     return {name: [probe.tokens_hash, probe.bos] for name, probe in run.probes.items()}
 
 
-def rows_of_tensor(run: Run, measure: Measure, step: int, name: str) -> pl.DataFrame:
+def rows_of_tensor(run: RunSource, measure: Measure, step: int, name: str) -> pl.DataFrame:
     """The measure's rows of one tensor, with the columns that say where they belong."""
     probe, _, layer = name.removeprefix(measure.prefix).partition("/")
     where = [pl.lit(step, pl.Int64).alias(schema.STEP), pl.lit(probe).alias(schema.PROBE)]
@@ -87,7 +87,9 @@ def rows_of_tensor(run: Run, measure: Measure, step: int, name: str) -> pl.DataF
     return rows.select(*where, *(pl.col(column).cast(dtype) for column, dtype in measure.columns.items()))
 
 
-def problems(run: Run, measure: Measure, rows: pl.DataFrame, unreadable: dict[tuple[int, str], str]) -> pl.DataFrame:
+def problems(
+    run: RunSource, measure: Measure, rows: pl.DataFrame, unreadable: dict[tuple[int, str], str]
+) -> pl.DataFrame:
     """Tensors that could not be read, and those whose values make the measure undefined."""
     files = {
         (step, name): file for step, name, file in run.index.select(schema.STEP, schema.NAME, schema.FILE).iter_rows()

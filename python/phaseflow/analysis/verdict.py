@@ -20,7 +20,7 @@ from phaseflow.analysis.measures import HeadScores, InContextLearning
 from phaseflow.analysis.overlap import chance_of_meeting, overlap
 from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, PREFIX_MATCHING
 from phaseflow.analysis.share import share_of_change
-from phaseflow.archive import Run
+from phaseflow.archive import RunSource
 
 INDUCTION_THRESHOLD = 0.3
 
@@ -53,7 +53,7 @@ VERDICT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 def verdicts(
-    runs: Sequence[Run],
+    runs: Sequence[RunSource],
     changes: pl.DataFrame,
     heads: pl.DataFrame,
     in_context: pl.DataFrame,
@@ -95,7 +95,7 @@ def where_it_ended(run: str, heads: pl.DataFrame, in_context: pl.DataFrame) -> d
     return ended
 
 
-def what_is_missing(run: Run) -> str | None:
+def what_is_missing(run: RunSource) -> str | None:
     """Why nothing can be said about a run: it lacks one of the two measurements. None where it has both."""
     for prefix, what in ((HeadScores.prefix, "attention patterns"), (InContextLearning.prefix, "per-token losses")):
         if not run.index[schema.NAME].str.starts_with(prefix).any():
@@ -111,7 +111,7 @@ def scheduled_events(config: Mapping[str, Any]) -> dict[str, int]:
     return {str(name): int(step) for name, step in (config.get("events") or {}).items()}
 
 
-def share_with_interval(run: Run, verdict: Mapping[str, Any]) -> dict[str, float]:
+def share_with_interval(run: RunSource, verdict: Mapping[str, Any]) -> dict[str, float]:
     """Share of the run's in-context learning that appears inside the window, resampled over the probe's examples."""
     steps = [min(run.steps), int(verdict[schema.START]), int(verdict[schema.END]), max(run.steps)]
     values = []

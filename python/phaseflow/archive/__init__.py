@@ -2,8 +2,23 @@
 
 from phaseflow._core import StoredTensor
 from phaseflow.archive.derived import Derived
+from phaseflow.archive.foreign import ForeignRun, Tokens, find_foreign_runs
+from phaseflow.archive.pattern import is_pattern
 from phaseflow.archive.probe import Probe
 from phaseflow.archive.recorder import Recorder
 from phaseflow.archive.run import Run, find_runs
+from phaseflow.archive.source import RunSource
 
-__all__ = ["Derived", "Probe", "Recorder", "Run", "StoredTensor", "find_runs"]
+__all__ = [
+    "Derived",
+    "ForeignRun",
+    "Probe",
+    "Recorder",
+    "Run",
+    "RunSource",
+    "StoredTensor",
+    "Tokens",
+    "find_foreign_runs",
+    "find_runs",
+    "is_pattern",
+]

@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 
 from phaseflow._core import __version__, checksum
-from phaseflow.archive.files import DERIVED, check_plain_name, read_table, write_table
-from phaseflow.archive.run import Run
+from phaseflow.archive.files import check_plain_name, read_table, write_table
+from phaseflow.archive.source import RunSource
 from phaseflow.exceptions import CorruptArchiveError
 from phaseflow.schema import STEP
 
@@ -28,8 +28,8 @@ class Derived:
 
     Parameters
     ----------
-    run : Run
-        Where the inputs are, and where the results are kept.
+    run : RunSource
+        Where the inputs are, and where the results are kept; without a place for them everything is computed anew.
     measure : str
         Letters, digits, ``_``, ``-``, ``.``.
     parameters : mapping
@@ -43,11 +43,11 @@ class Derived:
         table = kept.update(run.steps, ["attention/repeated/L00"], lambda step: score(run.tensor(step, ...)))
     """
 
-    def __init__(self, run: Run, measure: str, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, run: RunSource, measure: str, parameters: Mapping[str, Any]) -> None:
         self.run = run
         key = json.dumps([measure, parameters, __version__], sort_keys=True)
         name = f"{check_plain_name('measure', measure)}-{checksum(key.encode())}.parquet"
-        self.path: Path = run.path / DERIVED / name
+        self.path: Path | None = None if run.derived is None else run.derived / name
 
     def pending(self, steps: Iterable[int], names: Iterable[str]) -> list[int]:
         """The steps among ``steps`` that `update` would compute, ascending."""
@@ -107,6 +107,8 @@ class Derived:
         return checksum(json.dumps([[name, checksums.get(name)] for name in sorted(names)]).encode())
 
     def _read(self) -> pl.DataFrame | None:
+        if self.path is None:
+            return None
         try:
             table = read_table(self.path)
         except (CorruptArchiveError, OSError):
@@ -120,8 +122,10 @@ class Derived:
         return pl.concat(tables).sort(STEP, maintain_order=True) if tables else None
 
     def _write(self, table: pl.DataFrame) -> None:
+        if self.path is None:
+            return
         try:
-            self.path.parent.mkdir(exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_table(self.path, table)
         except OSError:
             # A run that cannot be written to is analysed all the same.

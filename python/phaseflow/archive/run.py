@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from phaseflow._core import Shard, StoredTensor
-from phaseflow.archive.files import MANIFEST
+from phaseflow.archive.files import DERIVED, MANIFEST
 from phaseflow.archive.index import Index, read_index
 from phaseflow.archive.manifest import read_manifest
 from phaseflow.archive.probe import Probe
@@ -64,6 +64,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+    @property
+    def derived(self) -> Path:
+        """Where results computed from the run are kept."""
+        return self.path / DERIVED
 
     @property
     def steps(self) -> list[int]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from phaseflow import schema
 from phaseflow.analysis import Archive, OnProgress
-from phaseflow.archive import Run
+from phaseflow.archive import RunSource
 from phaseflow.reporting import words
 
 SHOWN_PROBLEMS = 20
@@ -89,7 +89,7 @@ def contents(archive: Archive) -> pl.DataFrame:
     return pl.DataFrame([contents_of_run(run) for run in archive.runs])
 
 
-def contents_of_run(run: Run) -> dict[str, object]:
+def contents_of_run(run: RunSource) -> dict[str, object]:
     """The row of one run."""
     files = {run.path / name for name in run.index[schema.FILE].unique()}
     return {

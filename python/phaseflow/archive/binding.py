@@ -1,0 +1,135 @@
+"""What a file of somebody else's holds: a path pattern, the kind of tensor, and the axes in it."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phaseflow.archive.formats import WHOLE, Opened, open_file
+from phaseflow.archive.pattern import PathPattern
+from phaseflow.exceptions import DtypeError, MissingDataError, ParameterError, ShapeError
+
+AXES = {"attention": ("batch", "head", "query_pos", "key_pos"), "loss": ("batch", "pos")}
+#: Axes that a file may have besides, and that tell tensors apart.
+_OUTER = ("step", "layer")
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One pattern, what its files hold, and the axes of the tensors in them."""
+
+    pattern: PathPattern
+    kind: str
+    probe: str | None
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one tensor lies: file, name inside it, and which index of the outer axes."""
+
+    file: str
+    inside: str
+    outer: tuple[tuple[str, int], ...]
+    binding: Binding
+    shape: tuple[int, ...]
+    dtype: str
+    changed: str
+
+
+def named(patterns: str | Mapping[str, str]) -> dict[str, str]:
+    """Patterns by kind; one alone is of attention where it has layers, else of losses."""
+    if isinstance(patterns, str):
+        return {"attention" if "{layer}" in patterns else "loss": patterns}
+    return dict(patterns)
+
+
+def bind(kind: str, pattern: str, axes: str | Mapping[str, str] | None) -> Binding:
+    """What ``{kind: pattern}`` says; ``kind`` may name its probe: ``"loss/text"``."""
+    what, _, probe = kind.partition("/")
+    if what not in AXES:
+        raise ParameterError(f'the pattern {pattern!r} is for {kind!r}, expected "attention" or "loss", or "loss/text"')
+    given = axes.get(kind) if isinstance(axes, Mapping) else axes
+    order = AXES[what] if given is None else tuple(given.split())
+    allowed = {*AXES[what], *_OUTER}
+    if len(set(order)) != len(order) or not set(order) <= allowed or not set(AXES[what]) - {"batch"} <= set(order):
+        raise ParameterError(
+            f"axes of {kind} are {given!r}, expected each of {' '.join(AXES[what])} once (batch may be left out)"
+            " and, where a file holds several, step or layer"
+        )
+    binding = Binding(PathPattern(pattern), what, probe or None, order)
+    needed = {"step", "layer"} if what == "attention" else {"step"}
+    if lacking := needed - set(binding.pattern.fields) - set(order):
+        name = sorted(lacking)[0]
+        raise ParameterError(f"nothing in {pattern!r} tells the {name}: put {{{name}}} into it, or {name} into axes")
+    return binding
+
+
+def places(
+    binding: Binding, file: str, fields: Mapping[str, str], steps: Sequence[int] | None
+) -> Iterator[tuple[tuple[int, str], Place]]:
+    """The tensors of one file, by step and name."""
+    status = os.stat(file)
+    changed = f"{status.st_size}-{status.st_mtime_ns}"
+    with open_file(Path(file)) as opened:
+        for inside, more in names_inside(binding, file, opened):
+            stored = opened[inside]
+            shape, dtype = tuple(stored.shape), getattr(stored.dtype, "name", str(stored.dtype))
+            if dtype not in _DTYPES:
+                raise DtypeError(f"{file} holds {dtype}, expected one of {', '.join(_DTYPES)}")
+            if len(shape) != len(binding.axes):
+                raise ShapeError(f"{file} has shape {shape}, expected the axes ({', '.join(binding.axes)})")
+            sizes = dict(zip(binding.axes, shape, strict=True))
+            if "step" in sizes and (steps is None or len(steps) != sizes["step"]):
+                given = "none" if steps is None else str(len(steps))
+                raise ShapeError(f"{file} holds {sizes['step']} steps, {given} given: name them with steps=")
+            for outer in outer_indices(binding, sizes):
+                at = {**fields, **more, **{axis: str(index) for axis, index in outer}}
+                step = int(at["step"]) if "step" not in sizes or steps is None else steps[int(at["step"])]
+                probe = binding.probe or at.get("probe") or "probe"
+                layer = f"/L{int(at['layer']):02d}" if binding.kind == "attention" else ""
+                inner = tuple(sizes.get(axis, 1) for axis in AXES[binding.kind])
+                place = Place(file, inside, outer, binding, inner, dtype, changed)
+                yield (step, f"{binding.kind}/{probe}{layer}"), place
+
+
+def names_inside(binding: Binding, file: str, opened: Opened) -> Iterator[tuple[str, dict[str, str]]]:
+    """The names of the tensors meant, with what the fields in them stand for."""
+    if binding.pattern.inside is None:
+        if len(opened) != 1:
+            raise MissingDataError(
+                f"{file} holds {len(opened)} tensors ({', '.join(sorted(opened)[:8])}); say which: "
+                f"'{binding.pattern.text}::<name>'"
+            )
+        yield next(iter(opened)), {}
+        return
+    matches = [(name, more) for name in opened if (more := binding.pattern.match_inside(name)) is not None]
+    if not matches:
+        raise MissingDataError(
+            f"{file} holds no tensor {binding.pattern.inside!r}, it holds {', '.join(sorted(opened)[:8]) or WHOLE}"
+        )
+    yield from matches
+
+
+def outer_indices(binding: Binding, sizes: Mapping[str, int]) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Every index of the axes that tell tensors apart."""
+    outer = [axis for axis in binding.axes if axis in _OUTER]
+    for index in np.ndindex(*(sizes[axis] for axis in outer)):
+        yield tuple(zip(outer, index, strict=True))
+
+
+def bound(whole: NDArray[Any], place: Place) -> NDArray[Any]:
+    """The part of a file's array that a tensor is, axes in the order of its kind."""
+    axes = list(place.binding.axes)
+    for axis, index in place.outer:
+        whole = np.moveaxis(whole, axes.index(axis), 0)[index]
+        axes.remove(axis)
+    wanted = AXES[place.binding.kind]
+    if "batch" not in axes:
+        whole, axes = whole[None], ["batch", *axes]
+    return whole.transpose([axes.index(axis) for axis in wanted])

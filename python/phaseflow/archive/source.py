@@ -1,0 +1,59 @@
+"""What the analysis needs to know of a run, whoever wrote its files."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+from numpy.typing import NDArray
+
+from phaseflow._core import StoredTensor
+from phaseflow.archive.probe import Probe
+
+
+class RunSource(Protocol):
+    """A run: `Run` reads what a Recorder wrote, `ForeignRun` what anybody else did."""
+
+    name: str
+    path: Path
+    config: dict[str, Any]
+    probes: dict[str, Probe]
+
+    @property
+    def derived(self) -> Path | None:
+        """Directory of kept results; None where nothing is kept."""
+        ...
+
+    @property
+    def steps(self) -> list[int]:
+        """The checkpoints that hold tensors, ascending."""
+        ...
+
+    @property
+    def index(self) -> pl.DataFrame:
+        """One row a tensor, at least ``step, rank, name, file, dtype, shape, checksum``."""
+        ...
+
+    @property
+    def problems(self) -> pl.DataFrame:
+        """One row for whatever could not be used."""
+        ...
+
+    def scalars(self) -> pl.DataFrame:
+        """One row a scalar: ``step, tokens_seen, name, value, wall_time``."""
+        ...
+
+    def tokens_seen(self) -> pl.DataFrame:
+        """``step, tokens_seen``."""
+        ...
+
+    def tensor(self, step: int, name: str) -> StoredTensor | NDArray[Any]:
+        """One tensor, not copied."""
+        ...
+
+    def checksums(self, step: int) -> dict[str, str]:
+        """What tells a tensor of a step from another, by name."""
+        ...
+
+    def verify(self) -> pl.DataFrame:
+        """Reads everything once; ``problems`` with what was found."""
+        ...

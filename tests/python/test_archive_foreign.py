@@ -1,0 +1,264 @@
+"""Tensor files of others, bound by path patterns: the same numbers as arrays give, whatever the format and axes."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import safetensors.numpy
+from typer.testing import CliRunner
+
+import phaseflow as pf
+from phaseflow import schema
+from phaseflow.archive.pattern import PathPattern
+from phaseflow.cli import app
+from phaseflow.exceptions import MissingDataError, ParameterError
+
+RNG = np.random.default_rng(0)
+TOKENS = np.tile(RNG.integers(1, 9, (3, 5)), 2)  # (batch, pos) = (3, 10), every token seen twice
+STEPS = [1, 10, 100]
+LAYERS = 2
+
+
+def patterns_of(step: int, layer: int) -> np.ndarray:
+    """(batch, head, query_pos, key_pos), causal, rows that sum to 1."""
+    weights = np.tril(np.random.default_rng([step, layer]).random((3, 4, 10, 10)))
+    return (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def losses_of(step: int) -> np.ndarray:
+    return np.random.default_rng(step).random((6, 256)).astype(np.float32)
+
+
+def expected(step: int, layer: int) -> np.ndarray:
+    return pf.prefix_matching_score(patterns_of(step, layer), TOKENS)
+
+
+def found(archive: pf.Archive, step: int, layer: int) -> np.ndarray:
+    here = (pl.col(schema.STEP) == step) & (pl.col(schema.LAYER) == layer)
+    rows = archive.head_scores().filter(here & (pl.col(schema.METRIC) == "prefix_matching_score"))
+    return rows.sort(schema.HEAD)[schema.VALUE].to_numpy()
+
+
+def assert_same_scores(archive: pf.Archive) -> None:
+    assert archive.problems.is_empty(), archive.problems
+    for step in STEPS:
+        for layer in range(LAYERS):
+            np.testing.assert_array_equal(found(archive, step, layer), expected(step, layer))
+
+
+def write_npy(folder: Path, change=lambda pattern: pattern) -> str:
+    for step in STEPS:
+        for layer in range(LAYERS):
+            path = folder / f"seed0/step{step}/attn_{layer}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, change(patterns_of(step, layer)))
+    return f"{folder}/{{run}}/step{{step}}/attn_{{layer}}.npy"
+
+
+# Formats
+
+
+def test_npy_files_give_the_scores_of_their_arrays(tmp_path):
+    archive = pf.open(write_npy(tmp_path), tokens=TOKENS)
+    assert [run.name for run in archive.runs] == ["seed0"]
+    assert archive.runs[0].steps == STEPS
+    assert_same_scores(archive)
+
+
+def test_npy_files_are_mapped_not_read(tmp_path):
+    archive = pf.open(write_npy(tmp_path), tokens=TOKENS)
+    assert isinstance(archive.runs[0].tensor(10, "attention/probe/L01"), np.memmap)
+
+
+@pytest.mark.parametrize("change", [np.asfortranarray, lambda pattern: pattern.astype(">f4")])
+def test_order_and_byte_order_of_the_file_do_not_matter(tmp_path, change):
+    assert_same_scores(pf.open(write_npy(tmp_path, change), tokens=TOKENS))
+
+
+def test_npz_files_are_opened_by_the_names_inside(tmp_path):
+    for step in STEPS:
+        arrays = {f"attn.{layer}": patterns_of(step, layer) for layer in range(LAYERS)}
+        np.savez_compressed(tmp_path / f"{step}.npz", other=np.zeros(3), **arrays)
+    assert_same_scores(pf.open(f"{tmp_path}/{{step}}.npz::attn.{{layer}}", tokens=TOKENS))
+
+
+def test_plain_safetensors_files_are_read(tmp_path):
+    for step in STEPS:
+        arrays = {f"attn.{layer}": patterns_of(step, layer) for layer in range(LAYERS)}
+        safetensors.numpy.save_file(arrays, tmp_path / f"{step}.safetensors")
+    assert_same_scores(pf.open(f"{tmp_path}/{{step}}.safetensors::attn.{{layer}}", tokens=TOKENS))
+
+
+def test_torch_files_are_read_with_nested_names(tmp_path):
+    torch = pytest.importorskip("torch")
+    for step in STEPS:
+        cache = {"cache": [torch.from_numpy(patterns_of(step, layer)) for layer in range(LAYERS)], "step": step}
+        torch.save(cache, tmp_path / f"{step}.pt")
+    assert_same_scores(pf.open(f"{tmp_path}/{{step}}.pt::cache.{{layer}}", tokens=TOKENS))
+
+
+class Intruder:
+    def __reduce__(self):
+        return (Path("/nonexistent/intruder").write_text, ("ran",))
+
+
+def test_a_torch_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"cache": Intruder()}, tmp_path / "1.pt")
+    (tmp_path / "2.pt").write_bytes(pickle.dumps(Intruder()))
+    archive = pf.open(f"{tmp_path}/{{step}}.pt::cache.{{layer}}", tokens=TOKENS)
+    assert archive.problems.height == 2
+    assert archive.problems[schema.FOUND].str.contains("readable .pt file").all()
+
+
+def test_hdf5_files_are_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for step in STEPS:
+        with h5py.File(tmp_path / f"{step}.h5", "w") as file:
+            for layer in range(LAYERS):
+                file[f"blocks/{layer}/attn"] = patterns_of(step, layer)
+    assert_same_scores(pf.open(f"{tmp_path}/{{step}}.h5::blocks/{{layer}}/attn", tokens=TOKENS))
+
+
+def test_zarr_stores_are_read(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    for step in STEPS:
+        for layer in range(LAYERS):
+            zarr.save(str(tmp_path / f"{step}-{layer}.zarr"), patterns_of(step, layer))
+    assert_same_scores(pf.open(f"{tmp_path}/{{step}}-{{layer}}.zarr", tokens=TOKENS))
+
+
+# Axes
+
+
+def test_a_file_may_hold_all_layers_with_axes_in_any_order(tmp_path):
+    for step in STEPS:
+        stacked = np.stack([patterns_of(step, layer) for layer in range(LAYERS)])  # layer batch head query key
+        np.save(tmp_path / f"{step}.npy", stacked.transpose(2, 0, 1, 3, 4))
+    axes = "head layer batch query_pos key_pos"
+    assert_same_scores(pf.open({"attention": f"{tmp_path}/{{step}}.npy"}, tokens=TOKENS, axes=axes))
+
+
+def test_a_file_may_hold_all_steps(tmp_path):
+    for layer in range(LAYERS):
+        np.save(tmp_path / f"{layer}.npy", np.stack([patterns_of(step, layer) for step in STEPS]))
+    axes = "step batch head query_pos key_pos"
+    assert_same_scores(pf.open(f"{tmp_path}/{{layer}}.npy", tokens=TOKENS, axes=axes, steps=STEPS))
+
+
+def test_one_example_needs_no_batch_axis(tmp_path):
+    path = write_npy(tmp_path, lambda pattern: pattern[0])
+    archive = pf.open(path, tokens=TOKENS[:1], axes="head query_pos key_pos")
+    assert archive.problems.is_empty()
+    one = pf.prefix_matching_score(patterns_of(10, 1)[0], TOKENS[0])
+    np.testing.assert_array_equal(found(archive, 10, 1), one)
+
+
+def test_losses_and_attention_of_different_probes_make_one_run(tmp_path):
+    attention = write_npy(tmp_path)
+    for step in STEPS:
+        np.save(tmp_path / f"seed0/step{step}/losses.npy", losses_of(step))
+    paths = {"attention/repeated": attention, "loss/text": f"{tmp_path}/{{run}}/step{{step}}/losses.npy"}
+    archive = pf.open(paths, tokens={"repeated": TOKENS})
+    score = archive.in_context_learning(bandwidth=0.0).filter(pl.col(schema.STEP) == 10)
+    expected_score = pf.in_context_learning_score(losses_of(10), early=50, late=256)
+    assert score.select(schema.PROBE, schema.VALUE).row(0) == ("text", float(expected_score))
+    assert archive.head_scores()[schema.PROBE].unique().to_list() == ["repeated"]
+
+
+def test_the_command_line_takes_patterns(tmp_path):
+    attention = write_npy(tmp_path)
+    for step in STEPS:
+        np.save(tmp_path / f"seed0/step{step}/losses.npy", losses_of(step)[:3, :10])
+    np.save(tmp_path / "tokens.npy", TOKENS)
+    losses = f"{tmp_path}/{{run}}/step{{step}}/losses.npy"
+    options = ["--losses", losses, "--tokens", str(tmp_path / "tokens.npy"), "--json"]
+    result = CliRunner().invoke(app, ["inspect", attention, *options])
+    assert result.exit_code == 0, result.output
+    (run,) = json.loads(result.output)
+    assert (run["run"], run["checkpoints"], run["tensors"]) == ("seed0", len(STEPS), len(STEPS) * (LAYERS + 1))
+
+
+# What is wrong is named, and the rest is used
+
+
+def test_a_damaged_file_is_a_problem_and_the_others_are_scored(tmp_path):
+    path = write_npy(tmp_path)
+    damaged = tmp_path / "seed0/step10/attn_1.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    archive = pf.open(path, tokens=TOKENS)
+    assert archive.problems[schema.FILE].to_list() == [str(damaged)]
+    assert "expected a readable .npy file" in archive.problems[schema.FOUND][0]
+    np.testing.assert_array_equal(found(archive, 100, 1), expected(100, 1))
+    assert found(archive, 10, 1).size == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pattern: pattern.astype(np.int32), "holds int32, expected one of float16"),
+        (lambda pattern: pattern[0], r"shape \(4, 10, 10\), expected the axes \(batch, head, query_pos, key_pos\)"),
+        (lambda pattern: np.array([{}], dtype=object), "Python objects in dtype"),
+    ],
+)
+def test_a_file_with_something_else_is_a_problem(tmp_path, change, message):
+    archive = pf.open(write_npy(tmp_path, change), tokens={})
+    assert archive.problems.height == len(STEPS) * LAYERS
+    assert archive.problems[schema.FOUND].str.contains(message).all()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "options", "error", "message"),
+    [
+        ("{run}/step{step}/attn_{layer}.npy", {}, ParameterError, "need the tokens they were made on.*tokens="),
+        ("seed0/step10/attn_{layer}.npy", {"tokens": TOKENS}, ParameterError, "tells the step: put {step} into it"),
+        ("{run}/step{stp}/attn_{layer}.npy", {"tokens": TOKENS}, ParameterError, "has {stp}, known: {run}"),
+        ("{run}/step{step}/atn_{layer}.npy", {"tokens": TOKENS}, MissingDataError, "no file matches"),
+        ("{run}/step{step}/attn_{layer}.npy", {"axes": "batch head key_pos"}, ParameterError, "expected each of batch"),
+    ],
+)
+def test_a_pattern_that_cannot_be_bound_is_refused_with_the_next_thing_to_do(
+    tmp_path, pattern, options, error, message
+):
+    write_npy(tmp_path)
+    with pytest.raises(error, match=message):
+        pf.open(f"{tmp_path}/{pattern}", **options)
+
+
+def test_a_file_of_several_tensors_asks_which(tmp_path):
+    np.savez(tmp_path / "1.npz", a=losses_of(1), b=losses_of(2))
+    assert "say which" in pf.open(f"{tmp_path}/{{step}}.npz").problems[schema.FOUND][0]
+
+
+def test_a_field_named_twice_stands_for_the_same_text(tmp_path):
+    for name in ("a/a-1.npy", "a/b-1.npy"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, losses_of(1))
+    files = [file for file, _ in PathPattern(f"{tmp_path}/{{run}}/{{run}}-{{step}}.npy").files()]
+    assert files == [f"{tmp_path}/a/a-1.npy"]
+
+
+# Kept results
+
+
+def test_with_a_cache_only_changed_files_are_read_again(tmp_path):
+    path = write_npy(tmp_path / "logs")
+    options = {"tokens": TOKENS, "cache": tmp_path / "cache"}
+    first = pf.open(path, **options).head_scores()
+    changed = tmp_path / "logs/seed0/step100/attn_0.npy"
+    np.save(changed, patterns_of(7, 0).astype(np.float64))
+    again = pf.open(path, **options)
+    read = []
+    run = again.runs[0]
+    tensor = run.tensor
+    run.tensor = lambda step, name: (read.append(step), tensor(step, name))[1]
+    second = again.head_scores()
+    assert set(read) == {100}
+    unchanged = pl.col(schema.STEP) < 100
+    assert second.filter(unchanged).equals(first.filter(unchanged))
+    assert not second.equals(first)
+    assert not (tmp_path / "logs/derived").exists()
