@@ -27,6 +27,7 @@ from phaseflow.training import (
     demo_configs,
     tiny_config,
     train,
+    train_together,
 )
 from training_text import write_text
 
@@ -177,3 +178,27 @@ def test_without_torch_the_import_names_the_extra(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout == "training needs torch, which is not installed: pip install 'phaseflow[train]'\n"
+
+
+# Several at once
+
+
+def test_runs_trained_together_are_those_trained_alone(
+    config: TrainConfig, corpus: Corpus, whole: tuple[Transformer, Path], tmp_path: Path
+) -> None:
+    other = replace(config, seed=config.seed + 1)
+    run_dirs = {tmp_path / "same": config, tmp_path / "other": other}
+    train_together(run_dirs, corpus, labels={path: path.name for path in run_dirs})
+    assert same_archive(tmp_path / "same", whole[1])
+    assert not same_archive(tmp_path / "other", whole[1])
+
+
+def test_a_run_that_fails_among_others_says_why_and_the_others_are_trained(
+    config: TrainConfig, corpus: Corpus, whole: tuple[Transformer, Path], tmp_path: Path
+) -> None:
+    other = replace(config, seed=config.seed + 1)
+    train(other, tmp_path / "taken", corpus=corpus)
+    run_dirs = {tmp_path / "taken": config, tmp_path / "good": config}
+    with pytest.raises(ParameterError, match="another configuration"):
+        train_together(run_dirs, corpus, labels={path: path.name for path in run_dirs})
+    assert same_archive(tmp_path / "good", whole[1])

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import phaseflow
 from phaseflow.reporting import terminal
-from phaseflow.training import build_corpus, demo_configs, train
+from phaseflow.training import build_corpus, demo_configs, train_together
 
 
 def run(out: Path, page: Path, *, seed: int) -> None:
@@ -21,8 +21,8 @@ def run(out: Path, page: Path, *, seed: int) -> None:
     configs = demo_configs(seed)
     with console.status("reading the standard library's source files, learning a vocabulary"):
         corpus = build_corpus(configs["two-layer"].corpus)
-    for name, config in configs.items():
-        train(config, out / name, corpus=corpus, label=f"training {name} model")
+    labels = {out / name: f"training {name} model" for name in configs}
+    train_together({out / name: config for name, config in configs.items()}, corpus, labels=labels)
     with terminal.progress_bars() as progress:
         archive = phaseflow.open(out, progress=progress)
         verdicts = archive.verdicts()

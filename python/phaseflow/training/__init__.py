@@ -18,6 +18,7 @@ from phaseflow.training.model import ModelConfig, Transformer
 from phaseflow.training.presets import demo_configs, tiny_config
 from phaseflow.training.probe import ProbeConfig, evaluate, repeated_tokens
 from phaseflow.training.schedule import Checkpoints, LearningRate
+from phaseflow.training.together import train_together
 
 __all__ = [
     "BOS",
@@ -39,4 +40,5 @@ __all__ = [
     "repeated_tokens",
     "tiny_config",
     "train",
+    "train_together",
 ]

@@ -7,8 +7,7 @@ Nothing of the run depends on the clock, on the checkpoints or on the process: a
 last kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -16,17 +15,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from phaseflow.archive import Probe, Recorder
 from phaseflow.exceptions import ParameterError
-from phaseflow.training import probe, resume
+from phaseflow.training import probe, progress, resume
 from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
 from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
 from phaseflow.training.model import ModelConfig, Transformer
 from phaseflow.training.probe import ProbeConfig
+from phaseflow.training.progress import OnStep
 from phaseflow.training.schedule import Checkpoints, LearningRate
 
 
@@ -89,6 +87,7 @@ def train(
     corpus: Corpus | None = None,
     device: str | None = None,
     label: str = "training",
+    on_step: OnStep | None = None,
 ) -> Transformer:
     """Train, or go on training, and return the model after `config.steps` updates.
 
@@ -104,6 +103,8 @@ def train(
         A torch device; CUDA where there is one, else the CPU.
     label : str
         In front of the progress bar, which is silent where standard error is not a terminal.
+    on_step : callable, optional
+        Called with the step reached and, at checkpoints, a note for people, instead of the progress bar.
 
     Raises
     ------
@@ -127,7 +128,8 @@ def train(
     probe_tokens = {name: torch.tensor(each.tokens, device=device) for name, each in probes.items()}
     checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
 
-    with Recorder(run_dir, config=record, probes=probes) as recorder, progress_bar(label, begin, config.steps) as bar:
+    shown = nullcontext(on_step) if on_step is not None else progress.bar(label, config.steps)
+    with Recorder(run_dir, config=record, probes=probes) as recorder, shown as show:
         # A run killed between archiving a checkpoint and keeping its state archived more than it kept.
         archived = -1 if recorder.last_step is None else recorder.last_step
         running_loss: list[Tensor] = []  # of the updates since the last checkpoint
@@ -148,7 +150,7 @@ def train(
                         weights=model.weights() if checkpoints[step] % config.weights_every == 0 else None,
                     )
                     best = probe.best_prefix_matching(seen.attention["repeated"], config.probes.repeat_length)
-                    bar(step, f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
+                    show(step, f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
                 running_loss.clear()
                 if step > begin:
                     resume.save(run_dir, step, model, optimiser, record)
@@ -164,7 +166,7 @@ def train(
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
             optimiser.step()
             running_loss.append(loss.detach())
-            bar(step + 1, None)
+            show(step + 1, None)
     return model
 
 
@@ -192,22 +194,3 @@ def adamw(model: Transformer, config: OptimiserConfig) -> torch.optim.AdamW:
         betas=(config.beta1, config.beta2),
         fused=True,
     )
-
-
-@contextmanager
-def progress_bar(label: str, begin: int, steps: int) -> Iterator[Any]:
-    """A function of (step, note or None) that moves a bar with a time estimate; it does nothing off a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(label, total=steps, completed=begin, note="")
-
-        def move(step: int, note: str | None) -> None:
-            progress.update(task, completed=step)
-            if note is not None:
-                progress.update(task, note=note)
-
-        yield move
