@@ -202,3 +202,14 @@ def test_a_run_that_fails_among_others_says_why_and_the_others_are_trained(
     with pytest.raises(ParameterError, match="another configuration"):
         train_together(run_dirs, corpus, labels={path: path.name for path in run_dirs})
     assert same_archive(tmp_path / "good", whole[1])
+
+
+def test_the_work_reported_only_grows_and_ends_at_the_whole(
+    config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    reports: list[tuple[int, str | None]] = []
+    train(config, tmp_path / "run", corpus=corpus, on_step=lambda done, note: reports.append((done, note)))
+    done = [work for work, _ in reports]
+    assert done == sorted(done)
+    assert done[-1] == config.work(config.steps)
+    assert sum(note is not None for _, note in reports) == len(config.checkpoints.steps(config.steps))

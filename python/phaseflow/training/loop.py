@@ -7,6 +7,7 @@ Nothing of the run depends on the clock, on the checkpoints or on the process: a
 last kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
 """
 
+from bisect import bisect_right
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -71,6 +72,16 @@ class TrainConfig:
         """Predicted tokens of one update."""
         return self.batches.batch_size * self.model.context
 
+    def work(self, step: int) -> int:
+        """Computing up to and including what is looked at after `step` updates, in updates: what a progress bar shows.
+
+        A look is a forward pass over the probes, a third of what an update costs for as many tokens.
+        """
+        probes = self.probes.n_text * self.model.context
+        probes += 2 * self.probes.n_repeated * self.probes.repeat_length * self.probes.n_repeats  # patterns and losses
+        looks = bisect_right(self.checkpoints.steps(self.steps), step)
+        return step + looks * round(probes / (3 * self.tokens_per_step))
+
     def as_record(self, corpus: Corpus) -> dict[str, Any]:
         """The configuration as it stands in the archive: nothing but what JSON holds."""
         record = asdict(self)
@@ -104,7 +115,8 @@ def train(
     label : str
         In front of the progress bar, which is silent where standard error is not a terminal.
     on_step : callable, optional
-        Called with the step reached and, at checkpoints, a note for people, instead of the progress bar.
+        Called, instead of the progress bar, with the work done (of `config.work(config.steps)`) and, at checkpoints,
+        a note for people.
 
     Raises
     ------
@@ -128,7 +140,7 @@ def train(
     probe_tokens = {name: torch.tensor(each.tokens, device=device) for name, each in probes.items()}
     checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
 
-    shown = nullcontext(on_step) if on_step is not None else progress.bar(label, config.steps)
+    shown = nullcontext(on_step) if on_step is not None else progress.bar(label, config.work(config.steps))
     with Recorder(run_dir, config=record, probes=probes) as recorder, shown as show:
         # A run killed between archiving a checkpoint and keeping its state archived more than it kept.
         archived = -1 if recorder.last_step is None else recorder.last_step
@@ -150,7 +162,7 @@ def train(
                         weights=model.weights() if checkpoints[step] % config.weights_every == 0 else None,
                     )
                     best = probe.best_prefix_matching(seen.attention["repeated"], config.probes.repeat_length)
-                    show(step, f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
+                    show(config.work(step), f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
                 running_loss.clear()
                 if step > begin:
                     resume.save(run_dir, step, model, optimiser, record)
@@ -166,7 +178,7 @@ def train(
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
             optimiser.step()
             running_loss.append(loss.detach())
-            show(step + 1, None)
+            show(config.work(step), None)
     return model
 
 

@@ -21,6 +21,7 @@ from phaseflow.training.loop import TrainConfig, train
 from phaseflow.training.progress import bars
 
 _POLL = 0.2  # seconds
+_EVERY = 10  # updates between reports
 
 # In a worker: where it says how far it is. Set once, when the process starts.
 _progress: Any = None
@@ -49,7 +50,7 @@ def train_together(
     """
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, half alive
     progress = context.Queue()
-    totals = {labels[run_dir]: config.steps for run_dir, config in configs.items()}
+    totals = {labels[run_dir]: config.work(config.steps) for run_dir, config in configs.items()}
     workers = max(1, min(len(configs), os.cpu_count() or 1))
     # Leaving the pool stops its processes: interrupted runs go on from their last checkpoint the next time.
     with context.Pool(workers, _start, (progress,)) as pool, bars(totals) as move:
@@ -74,8 +75,8 @@ def _start(progress: Any) -> None:
 
 
 def _train(config: TrainConfig, run_dir: Path, corpus: Corpus, label: str, device: str | None) -> None:
-    def on_step(step: int, note: str | None) -> None:
-        if note is not None or step % 10 == 0:
-            _progress.put((label, step, note))
+    def on_step(done: int, note: str | None) -> None:
+        if note is not None or done % _EVERY == 0:
+            _progress.put((label, done, note))
 
     train(config, run_dir, corpus=corpus, device=device, on_step=on_step)
