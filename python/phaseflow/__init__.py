@@ -12,7 +12,7 @@ from phaseflow._core import __version__
 if TYPE_CHECKING:
     from phaseflow.analysis import Archive, open
     from phaseflow.archive import Probe, Recorder
-    from phaseflow.changepoint import Segmentation, detect, detect_windows
+    from phaseflow.changepoint import Segmentation, detect, detect_many, detect_windows
     from phaseflow.metrics import (
         head_scores,
         in_context_learning_interval,
@@ -29,6 +29,7 @@ _HOME = {
     "Recorder": "archive",
     "Segmentation": "changepoint",
     "detect": "changepoint",
+    "detect_many": "changepoint",
     "detect_windows": "changepoint",
     "head_scores": "metrics",
     "in_context_learning_interval": "metrics",
@@ -47,6 +48,7 @@ __all__ = [
     "Segmentation",
     "__version__",
     "detect",
+    "detect_many",
     "detect_windows",
     "head_scores",
     "in_context_learning_interval",

@@ -15,6 +15,7 @@ __all__ = [
     "__version__",
     "checksum",
     "detect",
+    "detect_series",
     "head_scores",
     "in_context_learning_interval",
     "in_context_learning_score",
@@ -22,6 +23,7 @@ __all__ = [
     "position_losses",
     "prefix_matching_score",
     "read_shard_header",
+    "single_changes",
     "write_file",
     "write_shard",
 ]
@@ -125,3 +127,19 @@ def detect(
     jump: int,
     threads: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, str]: ...
+def detect_series(
+    x: NDArray[np.float64],
+    signals: Any,
+    offsets: NDArray[np.uint64] | None,
+    *,
+    cost: str,
+    search: str,
+    penalty: float | str,
+    n_changepoints: int | None,
+    min_size: int,
+    jump: int,
+    threads: int | None,
+) -> dict[str, NDArray[Any]]: ...
+def single_changes(
+    signals: Any, offsets: NDArray[np.uint64] | None, *, direction: str, min_size: int, threads: int | None
+) -> dict[str, NDArray[Any]]: ...

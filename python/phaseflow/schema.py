@@ -29,6 +29,7 @@ P_VALUE = "p_value"
 SHARE = "share"  # part of the measure's total change that falls inside the window
 CHANGEPOINT = "changepoint"
 SEGMENT = "segment"
+X = "x"
 X_FIRST = "x_first"
 X_LAST = "x_last"
 MEAN = "mean"

@@ -102,3 +102,17 @@ def total_cost(name, x, signal, changepoints):
         return continuous_cost(x, signal, changepoints)
     bounds = [0, *changepoints, len(signal)]
     return sum(segment_cost(name, x, signal, a, b) for a, b in pairwise(bounds))
+
+
+def single_change(series, direction="any", min_size=1):
+    """(changepoint, before, after) of the change of level that leaves least, or None; NaN is left out."""
+    present = np.flatnonzero(~np.isnan(series))
+    y = np.asarray(series, float)[present]
+    found = []
+    for k in range(min_size, len(y) - min_size + 1):
+        before, after = y[:k].mean(), y[k:].mean()
+        if (direction == "down" and after >= before) or (direction == "up" and after <= before) or after == before:
+            continue
+        left = ((y[:k] - before) ** 2).sum() + ((y[k:] - after) ** 2).sum()
+        found.append((left, present[k], before, after))
+    return min(found)[1:] if found else None

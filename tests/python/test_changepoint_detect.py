@@ -11,7 +11,14 @@ import phaseflow as pf
 import phaseflow.exceptions
 from oracles.changepoint import all_segmentations, total_cost
 
-SEARCHES = [("l2", "optimal"), ("l2", "pelt"), ("linear", "optimal"), ("linear", "pelt"), ("clinear", "functional")]
+SEARCHES = [
+    ("l2", "optimal"),
+    ("l2", "pelt"),
+    ("l2", "functional"),
+    ("linear", "optimal"),
+    ("linear", "pelt"),
+    ("clinear", "functional"),
+]
 
 
 def problem(seed, n_samples):
@@ -81,6 +88,8 @@ def test_criteria_are_ordered_and_a_given_number_needs_none():
 def test_no_segmentation_is_cheaper_at_a_penalty(seed, n_samples, min_size, jump, penalty, which):
     cost, search = which
     min_size = min(min_size, n_samples)
+    if which == ("l2", "functional"):
+        min_size = jump = 1
     x, y = problem(seed, n_samples)
     found = pf.detect(y, x=x, cost=cost, search=search, penalty=penalty, min_size=min_size, jump=jump)
     bounds = [0, *found.changepoints, n_samples]
@@ -134,6 +143,15 @@ def test_kinks_of_longer_signals_are_as_cheap_with_and_without_inequality_prunin
         free = pf.detect(y, x=x, cost="clinear", penalty=30.0)
         fixed = pf.detect(y, x=x, cost="clinear", n_changepoints=len(free.changepoints))
         assert free.cost == pytest.approx(fixed.cost, rel=1e-8)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.5, 3.0, 30.0])
+def test_functional_pruning_never_changes_the_cost(penalty):
+    for seed in range(100):
+        y = problem(seed, 150)[1]
+        pair = [pf.detect(y, search=search, penalty=penalty) for search in ("functional", "pelt")]
+        totals = [found.cost + penalty * len(found.changepoints) for found in pair]
+        assert totals[0] == pytest.approx(totals[1], rel=1e-12, abs=1e-12)
 
 
 # Beside ruptures
@@ -252,7 +270,7 @@ def test_the_largest_numbers_are_cut_right():
         ({"n_changepoints": 4}, pf.exceptions.ParameterError, "n_changepoints is 4"),
         ({"n_changepoints": 1, "search": "pelt"}, pf.exceptions.ParameterError, "search=\"optimal\""),
         ({"cost": "clinear", "search": "pelt"}, pf.exceptions.ParameterError, "search=\"functional\""),
-        ({"cost": "l2", "search": "functional"}, pf.exceptions.ParameterError, "for cost \"clinear\""),
+        ({"search": "functional", "min_size": 2}, pf.exceptions.ParameterError, "min_size=1"),
         ({"cost": "clinear", "signal": np.zeros((4, 2))}, pf.exceptions.ParameterError, "one feature"),
     ],
 )  # fmt: skip
@@ -267,7 +285,7 @@ def test_what_it_cannot_do_is_refused_by_name(arguments, error, words):
 def test_a_segmentation_prints_and_tabulates_what_it_holds():
     found = pf.detect([0, 0, 0, 6, 6, 9], x=[1, 2, 4, 8, 16, 32], penalty=7)
     text = str(found)
-    assert "1 changepoint in 6 samples: cost l2 6, penalty 7 (given), pelt" in text
+    assert "1 changepoint in 6 samples: cost l2 6, penalty 7 (given), functional" in text
     assert "[3, 6)" in text
     assert "8 to 32" in text
     table = found.to_polars()

@@ -10,7 +10,7 @@ import phaseflow as pf
 import phaseflow.exceptions
 from oracles.changepoint import RestrictedLikelihood, benjamini_hochberg, window_statistic
 from phaseflow import _core
-from phaseflow.changepoint.windows import _discoveries
+from phaseflow.changepoint.discovery import discoveries
 
 STEP = np.logspace(1, 4, 120)
 U = np.log10(STEP)
@@ -112,7 +112,7 @@ def test_no_window_of_the_grid_is_much_better_than_the_one_found(height):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 1))
 def test_discoveries_are_benjamini_and_hochbergs(p_values, rate):
-    assert _discoveries(np.array(p_values), rate).tolist() == benjamini_hochberg(p_values, rate).tolist()
+    assert discoveries(np.array(p_values), rate).tolist() == benjamini_hochberg(p_values, rate).tolist()
 
 
 # Size and power: bounds five standard errors wide around what benches/window_calibration.py measures

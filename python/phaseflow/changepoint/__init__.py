@@ -1,7 +1,8 @@
 """Changepoints and phase-change windows of curves."""
 
 from phaseflow.changepoint.detection import detect
+from phaseflow.changepoint.many import detect_many
 from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.changepoint.windows import detect_windows
 
-__all__ = ["Segmentation", "detect", "detect_windows"]
+__all__ = ["Segmentation", "detect", "detect_many", "detect_windows"]

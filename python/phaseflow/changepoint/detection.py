@@ -40,7 +40,8 @@ def detect(
         where neighbouring lines meet at the changepoint, for kinks; one feature only.
     search
         All are exact. ``"optimal"``: every pair of samples, quadratic. ``"pelt"``: the same with pruning.
-        ``"functional"``: functional pruning, for ``"clinear"``. ``"auto"``: the fastest for the cost.
+        ``"functional"``: functional pruning, linear in practice, for ``"clinear"`` and for ``"l2"`` of one feature with
+        ``min_size=1`` and ``jump=1``. ``"auto"``: the fastest for the cost.
     penalty
         ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of
         neighbouring samples. A number: that value, in squared units of the signal, which is what ruptures' ``pen`` is.
@@ -76,7 +77,8 @@ def detect(
 
     BIC charges ``ln(n)`` noise variances for every parameter a changepoint adds: its place, and a level (l2), a slope
     (clinear) or both (linear) for every feature. PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that
-    it stays exact for ``min_size > 1``. Continuous lines: CPOP, Fearnhead, Maidstone and Letchford 2019.
+    it stays exact for ``min_size > 1``. Functional pruning: FPOP,
+    Maidstone, Hocking, Rigaill and Fearnhead 2017. Continuous lines: CPOP, Fearnhead, Maidstone and Letchford 2019.
 
     Examples
     --------

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
+from phaseflow.changepoint.discovery import check_rate, discoveries
+from phaseflow.exceptions import NotFiniteError, ShapeError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -133,8 +134,7 @@ def detect_windows(
         raise NotFiniteError(
             f"signal[{series}, {sample}] is {rows[series, sample]}, expected a number, or NaN where it is missing"
         )
-    if fdr is not None and not 0 < fdr <= 1:
-        raise ParameterError(f"fdr is {fdr}, expected above 0, at most 1")
+    check_rate("fdr", fdr)
 
     options = (scale, base, flank, max_width, simulations, seed)
     tables, p_values = [], np.ones(len(rows))
@@ -149,7 +149,7 @@ def detect_windows(
         )
         columns[schema.SERIES] = members[columns[schema.SERIES]]
         tables.append(columns)
-    return _table(tables, None if fdr is None else _discoveries(p_values, fdr))
+    return _table(tables, None if fdr is None else discoveries(p_values, fdr))
 
 
 def _vector(argument: str, value: ArrayLike, n_samples: int) -> NDArray[np.float64]:
@@ -191,13 +191,6 @@ def _grid(
         simulations=simulations,
         seed=seed,
     )
-
-
-def _discoveries(p_values: NDArray[np.float64], fdr: float) -> NDArray[np.bool_]:
-    """Which series pass Benjamini and Hochberg's procedure."""
-    ordered = np.sort(p_values)
-    passing = np.flatnonzero(ordered <= fdr * np.arange(1, len(ordered) + 1) / len(ordered))
-    return p_values <= (ordered[passing[-1]] if len(passing) else -1.0)
 
 
 def _table(tables: list[dict[str, NDArray[np.float64]]], keep: NDArray[np.bool_] | None) -> "pl.DataFrame":

@@ -93,7 +93,7 @@ impl WindowDetector {
 
 /// A criterion's name or a value.
 #[derive(FromPyObject)]
-enum PenaltyArgument {
+pub(crate) enum PenaltyArgument {
     Value(f64),
     Name(String),
 }
@@ -116,15 +116,8 @@ fn detect<'py>(
     jump: usize,
     threads: Option<usize>,
 ) -> PyResult<Found<'py>> {
-    let request = || {
-        let penalty = match penalty {
-            PenaltyArgument::Value(value) => Penalty::Value(value),
-            PenaltyArgument::Name(name) => Penalty::from_name(&name)?,
-        };
-        let (cost, search) = (CostName::from_name(cost)?, SearchName::from_name(search)?);
-        Ok(Request { cost, search, penalty, n_changepoints, min_size, jump })
-    };
-    let request = request().map_err(|error| to_python(py, error))?;
+    let request =
+        request(cost, search, penalty, n_changepoints, min_size, jump).map_err(|error| to_python(py, error))?;
     let x = x.as_array().to_vec();
     let signal = signal.as_array();
     let found = compute(py, threads, |cancel| changepoint::detect(&x, signal, request, cancel))?;
@@ -137,7 +130,24 @@ fn detect<'py>(
     ))
 }
 
+pub(crate) fn request(
+    cost: &str,
+    search: &str,
+    penalty: PenaltyArgument,
+    n_changepoints: Option<usize>,
+    min_size: usize,
+    jump: usize,
+) -> phaseflow_core::Result<Request> {
+    let penalty = match penalty {
+        PenaltyArgument::Value(value) => Penalty::Value(value),
+        PenaltyArgument::Name(name) => Penalty::from_name(&name)?,
+    };
+    let (cost, search) = (CostName::from_name(cost)?, SearchName::from_name(search)?);
+    Ok(Request { cost, search, penalty, n_changepoints, min_size, jump })
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
+    crate::changepoint_many::register(module)?;
     module.add_class::<WindowDetector>()
 }

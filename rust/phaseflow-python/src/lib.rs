@@ -4,6 +4,7 @@ mod archive;
 mod array;
 mod attention;
 mod changepoint;
+mod changepoint_many;
 mod compute;
 mod error;
 mod loss;

@@ -1,13 +1,19 @@
 //! Changepoints and phase-change windows of curves.
 
+mod centred;
 mod compensated;
 mod cost;
 mod knots;
 mod linear_algebra;
+mod many;
 mod penalty;
+mod request;
 mod search;
 mod segmentation;
+mod significance;
 pub mod window;
 
+pub use many::{Change, Direction, Series, Single, detect_many, single_change};
 pub use penalty::Penalty;
-pub use segmentation::{CostName, Request, SearchName, Segmentation, detect};
+pub use request::{CostName, Request, SearchName};
+pub use segmentation::{Segmentation, detect};

@@ -68,7 +68,8 @@ pub(crate) fn noise_variance(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool
         .columns()
         .into_iter()
         .map(|y| {
-            let differences: Vec<f64> = if lines {
+            let y = y.to_vec();
+            let mut differences: Vec<f64> = if lines {
                 (1..y.len().saturating_sub(1))
                     .map(|i| {
                         let left = (x[i + 1] - x[i]) / (x[i + 1] - x[i - 1]);
@@ -77,24 +78,31 @@ pub(crate) fn noise_variance(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool
                     })
                     .collect()
             } else {
-                (1..y.len()).map(|i| (y[i] - y[i - 1]) / std::f64::consts::SQRT_2).collect()
+                level_differences(&y).collect()
             };
-            variance_of(differences)
+            variance_of(&mut differences)
         })
         .sum::<f64>()
         / features
 }
 
-fn variance_of(differences: Vec<f64>) -> f64 {
-    if differences.is_empty() {
+/// The variance of noise whose differences, each of unit weight, these are; they are made absolute and reordered.
+pub(crate) fn variance_of(differences: &mut [f64]) -> f64 {
+    let count = differences.len();
+    if count == 0 {
         return 0.0;
     }
-    let count = differences.len();
     let mean_square = differences.iter().map(|value| value * value).sum::<f64>() / count as f64;
-    let mut sizes: Vec<f64> = differences.into_iter().map(f64::abs).collect();
-    sizes.sort_by(f64::total_cmp);
-    let median = 0.5 * (sizes[(count - 1) / 2] + sizes[count / 2]);
+    differences.iter_mut().for_each(|value| *value = value.abs());
+    let (below, &mut upper, _) = differences.select_nth_unstable_by(count / 2, f64::total_cmp);
+    let lower = if count.is_multiple_of(2) { below.iter().copied().fold(0.0, f64::max) } else { upper };
+    let median = 0.5 * (lower + upper);
     if median > 0.0 { (NORMAL_MEDIAN * median).powi(2) } else { mean_square }
+}
+
+/// First differences of a signal of levels, weighted for [`variance_of`].
+pub(crate) fn level_differences(y: &[f64]) -> impl Iterator<Item = f64> {
+    y.windows(2).map(|pair| (pair[1] - pair[0]) * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! least `min_size` samples and whose changepoints are multiples of `jump`, or the sum of costs for a given number.
 
 mod continuous;
+mod functional;
 mod optimal;
 mod pelt;
 
 pub(crate) use continuous::{continuous_fixed, continuous_penalised};
+pub(crate) use functional::{Envelope, functional};
 pub(crate) use optimal::{optimal_fixed, optimal_penalised};
 pub(crate) use pelt::pelt;
 
