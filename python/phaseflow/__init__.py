@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         in_context_learning_interval,
         in_context_learning_score,
         loss_log_derivative,
+        pack_pattern,
         position_losses,
         prefix_matching_score,
     )
@@ -36,6 +37,7 @@ _HOME = {
     "in_context_learning_score": "metrics",
     "loss_log_derivative": "metrics",
     "open": "analysis",
+    "pack_pattern": "metrics",
     "position_losses": "metrics",
     "prefix_matching_score": "metrics",
     "report": "reporting",
@@ -55,6 +57,7 @@ __all__ = [
     "in_context_learning_score",
     "loss_log_derivative",
     "open",
+    "pack_pattern",
     "position_losses",
     "prefix_matching_score",
     "report",

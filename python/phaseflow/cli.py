@@ -80,7 +80,7 @@ def demo(
 ) -> None:
     """Train a one-layer and a two-layer transformer on real code, find the phase change, write report.html.
 
-    About ten minutes on two CPU cores. Needs the training extra: pip install 'phaseflow[train]'.
+    Minutes on two CPU cores. Needs phaseflow's extra "train".
     """
     from phaseflow.labs import demo as lab
 
@@ -110,7 +110,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Train one transformer on text and record its archive. Needs: pip install 'phaseflow[train]'."""
+    """Train one transformer on text and record its archive. Needs phaseflow's extra "train"."""
     from phaseflow import training
 
     config = training.TrainConfig(

@@ -160,8 +160,9 @@ def test_a_torch_tensor_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("shape", "tokens", "message"),
     [
-        ((3, 3), [1, 2, 3], r"pattern must have axes \(batch, head, query_pos, key_pos\).*got 2 axes"),
-        ((1, 3, 3), [[1, 2, 3]], r"tokens must have axes \(pos,\), got 2 axes"),
+        ((3, 3), [1, 2, 3], "pattern has 3 along entry .*taken as packed.*, expected 6"),
+        ((3,), [1, 2, 3], r"pattern must have axes \(batch, head, query_pos, key_pos\).*got 1 axis"),
+        ((1, 3, 3), [[1, 2, 3]], "pattern has 3 along entry .*taken as packed.*, expected 6"),
         ((1, 1, 3, 3), [1, 2, 3], r"tokens must have axes \(batch, pos\).*got 1 axis"),
         ((1, 3, 4), [1, 2, 3], "pattern has 4 along key_pos, expected 3"),
         ((1, 3, 3), [1, 2], "tokens has 2 along pos, expected 3"),

@@ -66,8 +66,8 @@ class HeadScores:
         return {}
 
     def applies(self, shape: tuple[int, ...]) -> bool:
-        """Patterns of a batch."""
-        return len(shape) == 4
+        """Patterns of a batch, whole or packed."""
+        return len(shape) in (3, 4)
 
     def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
         """One row a head and score."""

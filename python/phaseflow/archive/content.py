@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from phaseflow.archive.host import stored_array
 from phaseflow.archive.probe import Probe
 from phaseflow.exceptions import ParameterError, ShapeError, UnknownNameError
+from phaseflow.metrics import pack_pattern
 
 #: name, dtype name, C-contiguous array
 Tensor = tuple[str, str, NDArray[Any]]
@@ -18,18 +19,24 @@ def step_tensors(
     attention: Mapping[str, Sequence[Any]] | None,
     per_token_loss: Mapping[str, Any] | None,
     weights: Mapping[str, Any] | None,
+    *,
+    packed: bool,
 ) -> list[Tensor]:
-    """``attention/<probe>/L00``, ``loss/<probe>`` and ``weights/<name>``."""
+    """``attention/<probe>/L00``, packed if asked for, ``loss/<probe>`` and ``weights/<name>``."""
     tensors: list[Tensor] = []
     for probe, layers in (attention or {}).items():
         batch, pos = _known(probes, "attention", probe).tokens.shape
         for layer, pattern in enumerate(layers):
             name = f"attention/{probe}/L{layer:02d}"
             dtype, array = stored_array(name, pattern)
-            shape = array.shape
-            if len(shape) != 4 or shape[0] != batch or shape[2:] != (pos, pos):
-                expected = f"(batch, head, query_pos, key_pos) = ({batch}, any, {pos}, {pos})"
-                raise ShapeError(f"{name} has shape {shape}, expected {expected}")
+            heads = array.shape[1] if array.ndim > 1 else 0
+            if array.shape == (batch, heads, pos, pos):
+                array = pack_pattern(array) if packed else array
+            elif array.shape != (batch, heads, pos * (pos + 1) // 2):
+                raise ShapeError(
+                    f"{name} has shape {array.shape}, expected (batch, head, query_pos, key_pos) ="
+                    f" ({batch}, any, {pos}, {pos}), or packed ({batch}, any, {pos * (pos + 1) // 2})"
+                )
             tensors.append((name, dtype, array))
     for probe, loss in (per_token_loss or {}).items():
         batch, pos = _known(probes, "per_token_loss", probe).tokens.shape

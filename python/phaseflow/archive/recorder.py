@@ -52,6 +52,9 @@ class Recorder:
         ones; None takes them as they are.
     rank : int
         Of this process, when several write one run; each has files of its own, and rank 0 makes the run.
+    packed : bool
+        Store of attention patterns the lower triangle alone, all that a causal model has: half the room, the same
+        scores.
 
     Raises
     ------
@@ -80,7 +83,9 @@ class Recorder:
         config: Mapping[str, Any] | None = None,
         probes: Mapping[str, Probe] | None = None,
         rank: int = 0,
+        packed: bool = False,
     ) -> None:
+        self.packed = packed
         self.path = Path(run_dir)
         self.rank = _whole("rank", rank)
         self._last_step: int | None = None
@@ -150,7 +155,7 @@ class Recorder:
             raise ParameterError(f"step is {step}, expected more than {self._last_step}, the last step on disk")
         tokens = None if tokens_seen is None else _whole("tokens_seen", tokens_seen)
         values = {_scalar_name(name): float(value) for name, value in (scalars or {}).items()}
-        tensors = step_tensors(self._manifest.probes, attention, per_token_loss, weights)
+        tensors = step_tensors(self._manifest.probes, attention, per_token_loss, weights, packed=self.packed)
         if not values and not tensors:
             raise ParameterError(f"step {step} has neither scalars nor tensors; log something, or do not log it")
         self._write(self._live, Line(step, tokens, time.time(), bool(tensors), values), tensors)

@@ -1,14 +1,16 @@
 """Scores read off attention patterns.
 
 A pattern is the softmax output, axes ``(batch, head, query_pos, key_pos)``. Only its causal part,
-``key_pos <= query_pos``, is read; rows are taken as they are and need not sum to 1.
+``key_pos <= query_pos``, is read; rows are taken as they are and need not sum to 1. It may also come packed, axes
+``(batch, head, entry)``: the lower triangle row after row, as `pack_pattern` makes it.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from phaseflow import _core, schema
+from phaseflow.exceptions import ShapeError
 from phaseflow.metrics import _inputs
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def prefix_matching_score(
 
     Parameters
     ----------
-    pattern : array (batch, head, query_pos, key_pos) or (head, query_pos, key_pos)
+    pattern : array (batch, head, query_pos, key_pos) or packed (batch, head, entry), or either without batch
         Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied.
     tokens : integer array (batch, pos) or (pos,)
         The tokens attended over.
@@ -111,7 +113,7 @@ def head_scores(
 
     Parameters
     ----------
-    pattern : array (batch, head, query_pos, key_pos) or (head, query_pos, key_pos)
+    pattern : array (batch, head, query_pos, key_pos) or packed (batch, head, entry), or either without batch
         Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied.
     tokens : integer array (batch, pos) or (pos,)
         The tokens attended over.
@@ -173,3 +175,36 @@ def head_scores(
         },
         schema_overrides={schema.HEAD: pl.Int64, schema.METRIC: pl.String},
     )
+
+
+def pack_pattern(pattern: "ArrayLike") -> "NDArray[Any]":
+    """The lower triangle of attention patterns, row after row: all that a causal head has, in half the room.
+
+    Entry ``q * (q + 1) / 2 + k`` is ``pattern[..., q, k]``. Every score takes either form, with the same result.
+
+    Parameters
+    ----------
+    pattern : array (..., query_pos, key_pos)
+        Of any dtype. What lies above the diagonal is dropped.
+
+    Returns
+    -------
+    array (..., entry)
+        A copy, of the same dtype; ``pos * (pos + 1) / 2`` entries.
+
+    Raises
+    ------
+    ShapeError
+        The last two axes differ.
+
+    Examples
+    --------
+    >>> import phaseflow as pf
+    >>> pf.pack_pattern([[1.0, 0.0], [0.25, 0.75]])
+    array([1.  , 0.25, 0.75])
+    """
+    array = np.asarray(pattern)
+    if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
+        raise ShapeError(f"pattern has shape {array.shape}, expected (..., query_pos, key_pos), both the same")
+    queries, keys = np.tril_indices(array.shape[-1])
+    return array[..., queries, keys]

@@ -141,7 +141,7 @@ def train(
     checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
 
     shown = nullcontext(on_step) if on_step is not None else progress.bar(label, config.work(config.steps))
-    with Recorder(run_dir, config=record, probes=probes) as recorder, shown as show:
+    with Recorder(run_dir, config=record, probes=probes, packed=True) as recorder, shown as show:
         # A run killed between archiving a checkpoint and keeping its state archived more than it kept.
         archived = -1 if recorder.last_step is None else recorder.last_step
         running_loss: list[Tensor] = []  # of the updates since the last checkpoint

@@ -12,12 +12,12 @@
 //! the queries of all examples, standard errors over examples (`tally.rs`), chance is the uniform causal pattern's
 //! value (`chance.rs`). A score over no query is NaN; a NaN entry makes NaN the scores it enters.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewD, Axis};
+use ndarray::{Array2, ArrayView1, ArrayViewD};
 use rayon::prelude::*;
 
 use super::chance;
 use super::entropy::entropy;
-use super::input::Input;
+use super::input::{Input, Rows};
 use super::tally::{self, Tally};
 use super::targets::Targets;
 use crate::tensor::{Element, TensorView};
@@ -70,8 +70,8 @@ pub struct HeadScores {
     pub n_queries: [usize; METRICS],
 }
 
-/// All scores of every head of a pattern `(batch, head, query_pos, key_pos)` with tokens `(batch, pos)`, or of one
-/// example without the batch axis. `bos` is neither query nor target of prefix matching and duplicate tokens; the
+/// All scores of every head of a pattern `(batch, head, query_pos, key_pos)`, or packed `(batch, head, entry)`, with
+/// tokens `(batch, pos)`, or of one example without the batch axis. `bos` is neither query nor target of prefix matching and duplicate tokens; the
 /// other scores do not look at tokens.
 pub fn head_scores(
     pattern: &TensorView<'_>,
@@ -110,12 +110,12 @@ impl Example {
         ]
     }
 
-    /// Sums over the queries of one head's pattern of this example, `(query_pos, key_pos)`.
-    fn sums<T: Element>(&self, rows: ArrayView2<'_, T>) -> [f64; METRICS] {
+    /// Sums over the queries of one head's pattern of this example.
+    fn sums<T: Element>(&self, rows: &Rows<'_, T>) -> [f64; METRICS] {
         let [mut prefix, mut duplicate, mut previous, mut first, mut entropies] = [0.0; METRICS];
         let mut copy = Vec::new();
-        for (query, row) in rows.outer_iter().enumerate() {
-            let row = row.slice_move(ndarray::s![..=query]);
+        for query in 0..self.context {
+            let row = rows.row(query);
             // A row whose keys do not lie side by side is copied once, so that one loop serves every stride.
             let row = match row.to_slice() {
                 Some(row) => row,
@@ -143,7 +143,7 @@ fn gather<T: Element>(row: &[T], keys: &[u32]) -> f64 {
 
 fn scores<T: Element>(input: Input<'_, T>, bos: Option<i64>, cancel: &Cancel) -> Result<HeadScores> {
     let Input { pattern, tokens } = input;
-    let (batch, heads, ..) = pattern.dim();
+    let (batch, heads) = pattern.batch_and_heads();
     let examples: Vec<Example> =
         (0..batch).into_par_iter().map(|example| Example::new(tokens.row(example), bos)).collect();
     let sums = (0..heads * batch)
@@ -151,8 +151,7 @@ fn scores<T: Element>(input: Input<'_, T>, bos: Option<i64>, cancel: &Cancel) ->
         .map(|task| {
             cancel.check()?;
             let (head, example) = (task / batch, task % batch);
-            let rows = pattern.index_axis(Axis(0), example).index_axis_move(Axis(0), head);
-            Ok(examples[example].sums(rows))
+            Ok(examples[example].sums(&pattern.rows(example, head)))
         })
         .collect::<Result<Vec<_>>>()?;
     let counts: Vec<_> = examples.iter().map(Example::counts).collect();

@@ -68,8 +68,8 @@ impl Default for PrefixMatching {
     }
 }
 
-/// The score of every head, `(head,)`, of a pattern `(batch, head, query_pos, key_pos)` with tokens `(batch, pos)`,
-/// or of one example without the batch axis.
+/// The score of every head, `(head,)`, of a pattern `(batch, head, query_pos, key_pos)`, or packed
+/// `(batch, head, entry)`, with tokens `(batch, pos)`, or of one example without the batch axis.
 pub fn prefix_matching_score(
     pattern: &TensorView<'_>,
     tokens: ArrayViewD<'_, i64>,
@@ -81,13 +81,14 @@ pub fn prefix_matching_score(
 
 fn score<T: Element>(input: Input<'_, T>, how: PrefixMatching, cancel: &Cancel) -> Result<Vec<f64>> {
     let Input { pattern, tokens } = input;
-    let (batch, heads, context, _) = pattern.dim();
+    let (batch, heads) = pattern.batch_and_heads();
+    let context = tokens.ncols();
     let targets: Vec<Targets> =
         (0..batch).into_par_iter().map(|example| Targets::new(tokens.row(example), how.offset, how.bos)).collect();
     let score_of_head = |head| {
         let tally = |example: usize| {
             cancel.check()?;
-            let rows = pattern.index_axis(ndarray::Axis(0), example).index_axis_move(ndarray::Axis(0), head);
+            let rows = pattern.rows(example, head);
             let targets = &targets[example];
             let mut sum = 0.0;
             for query in 0..context {
@@ -96,7 +97,7 @@ fn score<T: Element>(input: Input<'_, T>, how: PrefixMatching, cancel: &Cancel) 
                     [.., latest] if how.reduce == Reduce::Nearest => std::slice::from_ref(latest),
                     keys => keys,
                 };
-                sum += keys.iter().fold(0.0, |sum, &key| sum + rows[(query, key as usize)].to_f64());
+                sum += keys.iter().fold(0.0, |sum, &key| sum + rows.at(query, key as usize).to_f64());
             }
             let count = if how.reduce == Reduce::Mean { targets.n_entries() } else { targets.n_queries() };
             Ok(Tally { sum, count })
