@@ -20,6 +20,9 @@ from phaseflow.reporting import words
 SHOWN_PROBLEMS = 20
 
 
+MOST_COLUMNS = 100_000  # of text: no table is wider
+
+
 @contextmanager
 def progress_bars() -> Iterator[OnProgress]:
     """A ``progress(what, done, total)`` callback that draws one bar for each ``what``."""
@@ -122,6 +125,33 @@ def print_contents(archive: Archive, console: Console | None = None) -> None:
             str(row["problems"]),
         )
     console.print(table, highlight=False)
+
+
+def print_table(rows: pl.DataFrame, *, empty: str) -> None:
+    """Any table, numbers to a few digits; `empty` instead of one without rows. Wide ones run over the edge uncut."""
+    if rows.is_empty():
+        Console().print(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, dtype in rows.schema.items():
+        table.add_column(name.replace("_", "\n"), justify="right" if dtype.is_numeric() else "left", no_wrap=True)
+    for row in rows.iter_rows():
+        table.add_row(*(figure(value) for value in row))
+    needed = Console(width=MOST_COLUMNS).measure(table).maximum
+    Console(width=max(needed, Console().width)).print(table, highlight=False)
+
+
+def figure(value: object) -> str:
+    """A number as people read it: ``12,500``, ``0.001234``."""
+    if isinstance(value, float):
+        return (
+            f"{value:,.0f}"
+            if value.is_integer() and abs(value) < 1e15
+            else f"{value:,.3g}"
+            if abs(value) < 1e-3
+            else f"{value:,.5g}"
+        )
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def readable_bytes(count: float) -> str:
