@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from phaseflow.archive import Probe, Recorder
     from phaseflow.changepoint import Segmentation, detect, detect_many, detect_windows
     from phaseflow.metrics import (
+        composition_scores,
+        factored_eigenvalues,
         head_scores,
         in_context_learning_interval,
         in_context_learning_score,
         loss_log_derivative,
+        ov_copying_statistic,
+        ov_eigenvalues,
         pack_pattern,
         position_losses,
         prefix_matching_score,
+        qk_previous_token_term,
     )
     from phaseflow.reporting import report
 
@@ -29,17 +34,22 @@ _HOME = {
     "Probe": "archive",
     "Recorder": "archive",
     "Segmentation": "changepoint",
+    "composition_scores": "metrics",
     "detect": "changepoint",
     "detect_many": "changepoint",
     "detect_windows": "changepoint",
+    "factored_eigenvalues": "metrics",
     "head_scores": "metrics",
     "in_context_learning_interval": "metrics",
     "in_context_learning_score": "metrics",
     "loss_log_derivative": "metrics",
     "open": "analysis",
+    "ov_copying_statistic": "metrics",
+    "ov_eigenvalues": "metrics",
     "pack_pattern": "metrics",
     "position_losses": "metrics",
     "prefix_matching_score": "metrics",
+    "qk_previous_token_term": "metrics",
     "report": "reporting",
 }
 
@@ -49,17 +59,22 @@ __all__ = [
     "Recorder",
     "Segmentation",
     "__version__",
+    "composition_scores",
     "detect",
     "detect_many",
     "detect_windows",
+    "factored_eigenvalues",
     "head_scores",
     "in_context_learning_interval",
     "in_context_learning_score",
     "loss_log_derivative",
     "open",
+    "ov_copying_statistic",
+    "ov_eigenvalues",
     "pack_pattern",
     "position_losses",
     "prefix_matching_score",
+    "qk_previous_token_term",
     "report",
 ]
 

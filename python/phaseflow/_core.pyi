@@ -14,14 +14,19 @@ __all__ = [
     "WindowDetector",
     "__version__",
     "checksum",
+    "composition_scores",
     "detect",
     "detect_series",
+    "factored_eigenvalues",
     "head_scores",
     "in_context_learning_interval",
     "in_context_learning_score",
     "loss_log_derivative",
+    "ov_copying_statistic",
+    "ov_eigenvalues",
     "position_losses",
     "prefix_matching_score",
+    "qk_previous_token_term",
     "read_shard_header",
     "single_changes",
     "write_file",
@@ -76,6 +81,17 @@ def prefix_matching_score(
 def head_scores(
     pattern: Any, tokens: NDArray[np.int64], bos: int | None, threads: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]: ...
+
+# circuit
+def composition_scores(
+    w_q: Any, w_k: Any, w_v: Any, w_o: Any, kind: str, subtract_baseline: bool, threads: int | None
+) -> NDArray[np.float64]: ...
+def factored_eigenvalues(left: Any, right: Any, threads: int | None) -> NDArray[np.complex128]: ...
+def ov_eigenvalues(w_e: Any, w_v: Any, w_o: Any, w_u: Any, threads: int | None) -> NDArray[np.complex128]: ...
+def ov_copying_statistic(w_e: Any, w_v: Any, w_o: Any, w_u: Any, threads: int | None) -> NDArray[np.float64]: ...
+def qk_previous_token_term(
+    w_e: Any, w_q: Any, w_k: Any, w_v: Any, w_o: Any, previous_token_scores: NDArray[np.float64], threads: int | None
+) -> NDArray[np.float64]: ...
 
 # loss
 def position_losses(per_token_loss: Any, threads: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...

@@ -1,6 +1,13 @@
 """Measures: array in, array out."""
 
 from phaseflow.metrics.attention import head_scores, pack_pattern, prefix_matching_score
+from phaseflow.metrics.circuit import (
+    composition_scores,
+    factored_eigenvalues,
+    ov_copying_statistic,
+    ov_eigenvalues,
+    qk_previous_token_term,
+)
 from phaseflow.metrics.loss import (
     in_context_learning_interval,
     in_context_learning_score,
@@ -9,11 +16,16 @@ from phaseflow.metrics.loss import (
 )
 
 __all__ = [
+    "composition_scores",
+    "factored_eigenvalues",
     "head_scores",
     "in_context_learning_interval",
     "in_context_learning_score",
     "loss_log_derivative",
+    "ov_copying_statistic",
+    "ov_eigenvalues",
     "pack_pattern",
     "position_losses",
     "prefix_matching_score",
+    "qk_previous_token_term",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from phaseflow import _core
-from phaseflow.exceptions import DtypeError, ParameterError
+from phaseflow.exceptions import DtypeError, ParameterError, ShapeError
 
 _INT64 = np.iinfo(np.int64)
 
@@ -33,6 +33,14 @@ def token_ids(argument: str, value: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
     if array.dtype.kind == "u" and array.size and array.max() > _INT64.max:
         raise ParameterError(f"{argument} holds {array.max()}, expected token ids below 2**63")
     return array.astype(np.int64, copy=False)
+
+
+def matrix(argument: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A small table of numbers as float64 with two axes."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim != 2:
+        raise ShapeError(f"{argument} has shape {array.shape}, expected two axes")
+    return array
 
 
 def integer(argument: str, value: Any, *, least: int | None = None) -> int:

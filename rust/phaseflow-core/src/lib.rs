@@ -6,6 +6,7 @@ pub mod archive;
 pub mod attention;
 pub mod cancel;
 pub mod changepoint;
+pub mod circuit;
 pub mod error;
 pub mod loss;
 pub mod random;

@@ -5,6 +5,7 @@ mod array;
 mod attention;
 mod changepoint;
 mod changepoint_many;
+mod circuit;
 mod compute;
 mod error;
 mod loss;
@@ -18,6 +19,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     archive::register(module)?;
     attention::register(module)?;
     changepoint::register(module)?;
+    circuit::register(module)?;
     loss::register(module)?;
     Ok(())
 }

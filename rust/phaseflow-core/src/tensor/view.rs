@@ -51,4 +51,14 @@ impl TensorView<'_> {
     pub fn shape(&self) -> &[usize] {
         with_view!(self, |array| array.shape())
     }
+
+    /// The same tensor with its axes in reverse order.
+    pub fn transposed(&self) -> TensorView<'_> {
+        match self {
+            TensorView::F16(array) => TensorView::F16(array.t()),
+            TensorView::Bf16(array) => TensorView::Bf16(array.t()),
+            TensorView::F32(array) => TensorView::F32(array.t()),
+            TensorView::F64(array) => TensorView::F64(array.t()),
+        }
+    }
 }

@@ -1,0 +1,18 @@
+//! What a head's weights say by themselves: circuits kept as factors, never multiplied out.
+//!
+//! Shapes are TransformerLens', rows multiplying from the left: `W_E (vocab, d_model)`, `W_Q W_K W_V (..., d_model,
+//! d_head)`, `W_O (..., d_head, d_model)`, `W_U (d_model, vocab)`. A circuit is a product of such factors whose inner
+//! width is `d_head`; everything here works on matrices of that width.
+
+mod composition;
+mod eigenvalues;
+mod ov;
+mod previous_token;
+mod product;
+mod triangular;
+mod weights;
+
+pub use composition::{Kind, Weights, composition_scores};
+pub use eigenvalues::Complex;
+pub use ov::{factored_eigenvalues, ov_copying_statistic, ov_eigenvalues};
+pub use previous_token::qk_previous_token_term;
