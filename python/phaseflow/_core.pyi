@@ -27,6 +27,7 @@ __all__ = [
     "position_losses",
     "prefix_matching_score",
     "qk_previous_token_term",
+    "qk_previous_token_traces",
     "read_shard_header",
     "single_changes",
     "write_file",
@@ -91,6 +92,9 @@ def ov_eigenvalues(w_e: Any, w_v: Any, w_o: Any, w_u: Any, threads: int | None) 
 def ov_copying_statistic(w_e: Any, w_v: Any, w_o: Any, w_u: Any, threads: int | None) -> NDArray[np.float64]: ...
 def qk_previous_token_term(
     w_e: Any, w_q: Any, w_k: Any, w_v: Any, w_o: Any, previous_token_scores: NDArray[np.float64], threads: int | None
+) -> NDArray[np.float64]: ...
+def qk_previous_token_traces(
+    w_e: Any, w_q: Any, w_k: Any, w_v: Any, w_o: Any, threads: int | None
 ) -> NDArray[np.float64]: ...
 
 # loss

@@ -8,6 +8,8 @@ WALL_TIME = "wall_time"
 PROBE = "probe"
 LAYER = "layer"
 HEAD = "head"
+EARLIER_LAYER = "earlier_layer"  # of a pair of heads, the one that writes; layer and head are the one that reads
+EARLIER_HEAD = "earlier_head"
 METRIC = "metric"
 TOKEN_INDEX = "token_index"  # 1-based, as in the papers: the 500th token is 500
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from oracles import circuit as oracle
 from phaseflow.exceptions import DtypeError, ShapeError, UnknownNameError
+from phaseflow.metrics import qk_previous_token_traces
 from strategies import DTYPES, laid_out
 
 
@@ -93,6 +94,17 @@ def test_an_embedding_of_thousands_of_tokens_is_summed_to_the_last():
     scores = np.random.default_rng(2).random((3, 2))
     found = pf.qk_previous_token_term(W_E, *args, scores)
     np.testing.assert_allclose(found, oracle.qk_previous_token_term(W_E, *args, scores), rtol=1e-10)
+
+
+def test_traces_weighted_by_the_earlier_heads_scores_are_the_term():
+    args = random_weights()
+    W_E = np.random.default_rng(7).normal(size=(9, 16))
+    scores = np.random.default_rng(8).random((3, 2))
+    traces = qk_previous_token_traces(W_E, *args)
+    term = pf.qk_previous_token_term(W_E, *args, scores)
+    np.testing.assert_allclose(np.einsum("le,lemh->mh", scores, traces), term, rtol=1e-12)
+    scores[2] = np.nan  # heads of the last layer are earlier than none
+    np.testing.assert_array_equal(pf.qk_previous_token_term(W_E, *args, scores), term)
 
 
 # Laws

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from phaseflow import schema
-from phaseflow.analysis import phase_changes, tables
+from phaseflow.analysis import circuits, phase_changes, tables
 from phaseflow.analysis.measures import HeadScores, InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.analysis.verdict import INDUCTION_THRESHOLD, verdicts
@@ -25,6 +25,7 @@ TABLES = [
     "loss_curve",
     "in_context_learning",
     "loss_derivative",
+    "circuit_scores",
     "phase_changes",
     "verdicts",
 ]
@@ -146,6 +147,23 @@ class Archive:
         texts = self.in_context_learning().select(schema.RUN, schema.PROBE).unique()
         return self._table(LossDerivative(bandwidth=bandwidth)).join(texts, on=[schema.RUN, schema.PROBE], how="semi")
 
+    def circuit_scores(self) -> pl.DataFrame:
+        """What the weights of every head say, at every step that stored weights.
+
+        Returns
+        -------
+        polars.DataFrame
+            run, step, tokens_seen, metric, layer, head, earlier_layer, earlier_head, value, chance. Of single heads
+            ``ov_copying_statistic`` and ``qk_previous_token_term`` (at steps with patterns too); of pairs of an earlier
+            head that writes and a head of a later layer that reads ``q_composition``, ``k_composition``,
+            ``v_composition`` and ``qk_previous_token_trace``. ``chance`` is what random weights have. Weights are taken
+            as stored: nothing of a normalisation is folded into them.
+        """
+        return self._keep(
+            ("circuit_scores",),
+            lambda: circuits.with_previous_token_term(self._of_weights(), self.head_scores()),
+        )
+
     def phase_changes(
         self, *, early: int = 50, late: int = 500, bandwidth: float = 0.25, level: float = 0.05
     ) -> pl.DataFrame:
@@ -216,6 +234,11 @@ class Archive:
 
     def _compute(self, measure: Measure) -> pl.DataFrame:
         found = [tables.table(run, measure, self._progress) for run in self.runs]
+        self._problems += [problems for _, problems in found]
+        return pl.concat([table for table, _ in found])
+
+    def _of_weights(self) -> pl.DataFrame:
+        found = [circuits.table(run, self._progress) for run in self.runs]
         self._problems += [problems for _, problems in found]
         return pl.concat([table for table, _ in found])
 

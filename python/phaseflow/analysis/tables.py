@@ -1,6 +1,7 @@
 """One measure over one run, as a tidy table: computed step by step, kept on disk, only what is new the next time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
@@ -33,31 +34,52 @@ def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tupl
     if not names_at:
         return empty(measure), pl.DataFrame(schema=PROBLEM_SCHEMA)
     unreadable: dict[tuple[int, str], str] = {}
-    done = 0
 
     def rows_of_step(step: int) -> pl.DataFrame | None:
-        nonlocal done
         frames = []
         for name in names_at[step]:
             try:
                 frames.append(rows_of_tensor(run, measure, step, name))
             except CorruptArchiveError as error:
                 unreadable[step, name] = str(error)
-        done += 1
-        if progress is not None:
-            progress(f"{run.name}: {measure.name.replace('_', ' ')}", done, len(pending))
         return pl.concat(frames) if frames else None
 
-    kept = Derived(run, measure.name, {**measure.parameters(), "probes": probes_of(run)})
+    depends_on = {**measure.parameters(), "probes": probes_of(run)}
+    result = computed(run, measure.name, depends_on, names_at, rows_of_step, empty(measure), progress)
+    return result, problems(run, measure, result, unreadable)
+
+
+def computed(
+    run: RunSource,
+    name: str,
+    depends_on: dict[str, Any],
+    names_at: dict[int, list[str]],
+    rows_of_step: Callable[[int], pl.DataFrame | None],
+    form: pl.DataFrame,
+    progress: OnProgress | None,
+) -> pl.DataFrame:
+    """The rows of every step in ``names_at`` (which tensors each reads), those kept on disk not computed again.
+
+    ``form`` is an empty table with the columns of the result, run, step and tokens_seen among them.
+    """
+    done = 0
+
+    def counted(step: int) -> pl.DataFrame | None:
+        nonlocal done
+        rows = rows_of_step(step)
+        done += 1
+        if progress is not None:
+            progress(f"{run.name}: {name.replace('_', ' ')}", done, len(pending))
+        return rows
+
+    kept = Derived(run, name, depends_on)
     every_name = sorted({name for names in names_at.values() for name in names})
     pending = kept.pending(names_at, every_name)
-    rows = kept.update(names_at, every_name, rows_of_step)
+    rows = kept.update(names_at, every_name, counted)
     if rows.is_empty():
-        result = empty(measure)
-    else:
-        rows = rows.join(run.tokens_seen(), on=schema.STEP, how="left", maintain_order="left")
-        result = rows.with_columns(pl.lit(run.name).alias(schema.RUN)).select(empty(measure).columns)
-    return result, problems(run, measure, result, unreadable)
+        return form
+    rows = rows.join(run.tokens_seen(), on=schema.STEP, how="left", maintain_order="left")
+    return rows.with_columns(pl.lit(run.name).alias(schema.RUN)).select(form.columns)
 
 
 def applicable(run: RunSource, measure: Measure) -> dict[int, list[str]]:

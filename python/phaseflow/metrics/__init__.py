@@ -7,6 +7,7 @@ from phaseflow.metrics.circuit import (
     ov_copying_statistic,
     ov_eigenvalues,
     qk_previous_token_term,
+    qk_previous_token_traces,
 )
 from phaseflow.metrics.loss import (
     in_context_learning_interval,
@@ -28,4 +29,5 @@ __all__ = [
     "position_losses",
     "prefix_matching_score",
     "qk_previous_token_term",
+    "qk_previous_token_traces",
 ]

@@ -271,3 +271,39 @@ def qk_previous_token_term(
         _inputs.matrix("previous_token_scores", previous_token_scores),
         _inputs.optional_integer("threads", threads, least=1),
     )
+
+
+def qk_previous_token_traces(
+    W_E: "ArrayLike",
+    W_Q: "ArrayLike",
+    W_K: "ArrayLike",
+    W_V: "ArrayLike",
+    W_O: "ArrayLike",
+    *,
+    threads: int | None = None,
+) -> "NDArray[np.float64]":
+    """The parts of :func:`qk_previous_token_term` that depend on weights alone: ``tr( W_E W_QK[h] (W_E W_OV[e]).T )``.
+
+    Parameters and errors are those of :func:`qk_previous_token_term`.
+
+    Returns
+    -------
+    array (layer, head, layer, head)
+        Earlier head ``e``, later head ``h``; 0 where the first is not in an earlier layer. NaN where a weight is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from phaseflow.metrics import qk_previous_token_traces
+    >>> W = np.ones((2, 1, 1, 1))
+    >>> qk_previous_token_traces(np.full((5, 1), 2.0), W, W, W, W)[0, 0, 1, 0]
+    np.float64(20.0)
+    """
+    return _core.qk_previous_token_traces(
+        _inputs.tensor("W_E", W_E),
+        _inputs.tensor("W_Q", W_Q),
+        _inputs.tensor("W_K", W_K),
+        _inputs.tensor("W_V", W_V),
+        _inputs.tensor("W_O", W_O),
+        _inputs.optional_integer("threads", threads, least=1),
+    )

@@ -108,11 +108,33 @@ fn qk_previous_token_term<'py>(
     Ok(terms.into_pyarray(py))
 }
 
+/// `phaseflow.metrics.qk_previous_token_traces`, `(layer, head, layer, head)`.
+#[pyfunction]
+#[pyo3(signature = (w_e, w_q, w_k, w_v, w_o, threads))]
+fn qk_previous_token_traces<'py>(
+    py: Python<'py>,
+    w_e: &Bound<'py, PyAny>,
+    w_q: &Bound<'py, PyAny>,
+    w_k: &Bound<'py, PyAny>,
+    w_v: &Bound<'py, PyAny>,
+    w_o: &Bound<'py, PyAny>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray4<f64>>> {
+    let w_e = BorrowedTensor::borrow("W_E", w_e)?;
+    let (w_q, w_k) = (BorrowedTensor::borrow("W_Q", w_q)?, BorrowedTensor::borrow("W_K", w_k)?);
+    let (w_v, w_o) = (BorrowedTensor::borrow("W_V", w_v)?, BorrowedTensor::borrow("W_O", w_o)?);
+    let weights = Weights { w_q: w_q.view(), w_k: w_k.view(), w_v: w_v.view(), w_o: w_o.view() };
+    let w_e = w_e.view();
+    let traces = compute(py, threads, |cancel| circuit::qk_previous_token_traces(&w_e, &weights, cancel))?;
+    Ok(traces.into_pyarray(py))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(composition_scores, module)?)?;
     module.add_function(wrap_pyfunction!(factored_eigenvalues, module)?)?;
     module.add_function(wrap_pyfunction!(ov_eigenvalues, module)?)?;
     module.add_function(wrap_pyfunction!(ov_copying_statistic, module)?)?;
     module.add_function(wrap_pyfunction!(qk_previous_token_term, module)?)?;
+    module.add_function(wrap_pyfunction!(qk_previous_token_traces, module)?)?;
     Ok(())
 }

@@ -15,4 +15,4 @@ mod weights;
 pub use composition::{Kind, Weights, composition_scores};
 pub use eigenvalues::Complex;
 pub use ov::{factored_eigenvalues, ov_copying_statistic, ov_eigenvalues};
-pub use previous_token::qk_previous_token_term;
+pub use previous_token::{qk_previous_token_term, qk_previous_token_traces};
