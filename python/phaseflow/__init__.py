@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from phaseflow.archive import Probe, Recorder
     from phaseflow.changepoint import Segmentation, detect, detect_many, detect_windows
     from phaseflow.metrics import (
+        CompactPattern,
         composition_scores,
         factored_eigenvalues,
         head_scores,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Archive": "analysis",
+    "CompactPattern": "metrics",
     "Probe": "archive",
     "Recorder": "archive",
     "Segmentation": "changepoint",
@@ -55,6 +57,7 @@ _HOME = {
 
 __all__ = [
     "Archive",
+    "CompactPattern",
     "Probe",
     "Recorder",
     "Segmentation",

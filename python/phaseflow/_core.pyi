@@ -19,6 +19,7 @@ __all__ = [
     "detect_series",
     "factored_eigenvalues",
     "head_scores",
+    "head_scores_of_compact",
     "in_context_learning_interval",
     "in_context_learning_score",
     "loss_log_derivative",
@@ -26,6 +27,7 @@ __all__ = [
     "ov_eigenvalues",
     "position_losses",
     "prefix_matching_score",
+    "prefix_matching_score_of_compact",
     "qk_previous_token_term",
     "qk_previous_token_traces",
     "read_shard_header",
@@ -96,6 +98,12 @@ def qk_previous_token_term(
 def qk_previous_token_traces(
     w_e: Any, w_q: Any, w_k: Any, w_v: Any, w_o: Any, threads: int | None
 ) -> NDArray[np.float64]: ...
+def prefix_matching_score_of_compact(
+    pattern: Any, tokens: NDArray[np.int64], offset: int, reduce: str, bos: int | None, threads: int | None
+) -> NDArray[np.float64]: ...
+def head_scores_of_compact(
+    pattern: Any, tokens: NDArray[np.int64], bos: int | None, threads: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]: ...
 
 # loss
 def position_losses(per_token_loss: Any, threads: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...

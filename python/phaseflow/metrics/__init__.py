@@ -9,6 +9,7 @@ from phaseflow.metrics.circuit import (
     qk_previous_token_term,
     qk_previous_token_traces,
 )
+from phaseflow.metrics.compact import CompactPattern
 from phaseflow.metrics.loss import (
     in_context_learning_interval,
     in_context_learning_score,
@@ -17,6 +18,7 @@ from phaseflow.metrics.loss import (
 )
 
 __all__ = [
+    "CompactPattern",
     "composition_scores",
     "factored_eigenvalues",
     "head_scores",

@@ -12,6 +12,7 @@ import numpy as np
 from phaseflow import _core, schema
 from phaseflow.exceptions import ShapeError
 from phaseflow.metrics import _inputs
+from phaseflow.metrics.compact import CompactPattern
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def prefix_matching_score(
-    pattern: "ArrayLike",
+    pattern: "ArrayLike | CompactPattern",
     tokens: "ArrayLike",
     *,
     offset: int = 1,
@@ -38,8 +39,9 @@ def prefix_matching_score(
 
     Parameters
     ----------
-    pattern : array (batch, head, query_pos, key_pos) or packed (batch, head, entry), or either without batch
-        Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied.
+    pattern : array (batch, head, query_pos, key_pos), packed (batch, head, entry), or CompactPattern
+        Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied. Arrays may lack
+        the batch axis, as then do the tokens.
     tokens : integer array (batch, pos) or (pos,)
         The tokens attended over.
     offset : int
@@ -83,8 +85,9 @@ def prefix_matching_score(
     >>> pf.prefix_matching_score(pattern, [7, 8, 7])
     array([0.75])
     """
-    return _core.prefix_matching_score(
-        _inputs.tensor("pattern", pattern),
+    compact = isinstance(pattern, CompactPattern)
+    return (_core.prefix_matching_score_of_compact if compact else _core.prefix_matching_score)(
+        pattern if compact else _inputs.tensor("pattern", pattern),
         _inputs.token_ids("tokens", tokens),
         _inputs.integer("offset", offset),
         _inputs.name("reduce", reduce),
@@ -94,7 +97,7 @@ def prefix_matching_score(
 
 
 def head_scores(
-    pattern: "ArrayLike", tokens: "ArrayLike", *, bos: int | None = None, threads: int | None = None
+    pattern: "ArrayLike | CompactPattern", tokens: "ArrayLike", *, bos: int | None = None, threads: int | None = None
 ) -> "pl.DataFrame":
     """All scores of every head, in one pass over the pattern.
 
@@ -113,8 +116,9 @@ def head_scores(
 
     Parameters
     ----------
-    pattern : array (batch, head, query_pos, key_pos) or packed (batch, head, entry), or either without batch
-        Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied.
+    pattern : array (batch, head, query_pos, key_pos), packed (batch, head, entry), or CompactPattern
+        Attention after softmax; float16, bfloat16, float32 or float64, of any strides, never copied. Arrays may lack
+        the batch axis, as then do the tokens.
     tokens : integer array (batch, pos) or (pos,)
         The tokens attended over.
     bos : int, optional
@@ -157,8 +161,9 @@ def head_scores(
     """
     import polars as pl
 
-    value, standard_error, chance, n_queries = _core.head_scores(
-        _inputs.tensor("pattern", pattern),
+    compact = isinstance(pattern, CompactPattern)
+    value, standard_error, chance, n_queries = (_core.head_scores_of_compact if compact else _core.head_scores)(
+        pattern if compact else _inputs.tensor("pattern", pattern),
         _inputs.token_ids("tokens", tokens),
         _inputs.optional_integer("bos", bos),
         _inputs.optional_integer("threads", threads, least=1),

@@ -12,10 +12,11 @@
 //! the queries of all examples, standard errors over examples (`tally.rs`), chance is the uniform causal pattern's
 //! value (`chance.rs`). A score over no query is NaN; a NaN entry makes NaN the scores it enters.
 
-use ndarray::{Array2, ArrayView1, ArrayViewD};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewD};
 use rayon::prelude::*;
 
 use super::chance;
+use super::compact::{Compact, Head};
 use super::entropy::entropy;
 use super::input::{Input, Rows};
 use super::tally::{self, Tally};
@@ -71,15 +72,30 @@ pub struct HeadScores {
 }
 
 /// All scores of every head of a pattern `(batch, head, query_pos, key_pos)`, or packed `(batch, head, entry)`, with
-/// tokens `(batch, pos)`, or of one example without the batch axis. `bos` is neither query nor target of prefix matching and duplicate tokens; the
-/// other scores do not look at tokens.
+/// tokens `(batch, pos)`, or of one example without the batch axis. `bos` is neither query nor target of prefix
+/// matching and duplicate tokens; the other scores do not look at tokens.
 pub fn head_scores(
     pattern: &TensorView<'_>,
     tokens: ArrayViewD<'_, i64>,
     bos: Option<i64>,
     cancel: &Cancel,
 ) -> Result<HeadScores> {
-    with_view!(pattern, |pattern| scores(Input::new(pattern.view(), tokens)?, bos, cancel))
+    with_view!(pattern, |pattern| {
+        let Input { pattern, tokens } = Input::new(pattern.view(), tokens)?;
+        let (_, heads) = pattern.batch_and_heads();
+        scores(tokens, heads, bos, cancel, |of, example, head| of.rows(&pattern.rows(example, head)))
+    })
+}
+
+/// The same of a pattern that is kept as queries, keys and log-sum-exp, with tokens `(batch, pos)`.
+pub fn head_scores_of_compact(
+    compact: &Compact<'_>,
+    tokens: ArrayViewD<'_, i64>,
+    bos: Option<i64>,
+    cancel: &Cancel,
+) -> Result<HeadScores> {
+    let (lengths, tokens) = compact.check(tokens)?;
+    scores(tokens, lengths.heads, bos, cancel, |of, example, head| of.compact(&compact.head(lengths, example, head)))
 }
 
 /// What the tokens of one example fix for all heads.
@@ -111,8 +127,8 @@ impl Example {
     }
 
     /// Sums over the queries of one head's pattern of this example.
-    fn sums<T: Element>(&self, rows: &Rows<'_, T>) -> [f64; METRICS] {
-        let [mut prefix, mut duplicate, mut previous, mut first, mut entropies] = [0.0; METRICS];
+    fn rows<T: Element>(&self, rows: &Rows<'_, T>) -> [f64; METRICS] {
+        let mut sums = [0.0; METRICS];
         let mut copy = Vec::new();
         for query in 0..self.context {
             let row = rows.row(query);
@@ -125,15 +141,35 @@ impl Example {
                     &copy
                 }
             };
-            prefix += gather(row, self.prefix.of(query));
-            duplicate += gather(row, self.duplicate.of(query));
-            if query > 0 {
-                previous += row[query - 1].to_f64();
-                first += row[0].to_f64();
-            }
-            entropies += entropy(row);
+            self.add(&mut sums, query, row);
         }
-        [prefix, duplicate, previous, first, entropies]
+        sums
+    }
+
+    /// The same, every row rebuilt.
+    fn compact(&self, head: &Head) -> [f64; METRICS] {
+        let mut sums = [0.0; METRICS];
+        let mut row = Vec::with_capacity(self.context);
+        for query in 0..self.context {
+            head.row(query, &mut row);
+            self.add(&mut sums, query, &row);
+        }
+        sums
+    }
+
+    fn add<T: Element>(
+        &self,
+        [prefix, duplicate, previous, first, entropies]: &mut [f64; METRICS],
+        query: usize,
+        row: &[T],
+    ) {
+        *prefix += gather(row, self.prefix.of(query));
+        *duplicate += gather(row, self.duplicate.of(query));
+        if query > 0 {
+            *previous += row[query - 1].to_f64();
+            *first += row[0].to_f64();
+        }
+        *entropies += entropy(row);
     }
 }
 
@@ -141,9 +177,15 @@ fn gather<T: Element>(row: &[T], keys: &[u32]) -> f64 {
     keys.iter().fold(0.0, |sum, &key| sum + row[key as usize].to_f64())
 }
 
-fn scores<T: Element>(input: Input<'_, T>, bos: Option<i64>, cancel: &Cancel) -> Result<HeadScores> {
-    let Input { pattern, tokens } = input;
-    let (batch, heads) = pattern.batch_and_heads();
+/// `sums_of` an example and a head, put together.
+fn scores(
+    tokens: ArrayView2<'_, i64>,
+    heads: usize,
+    bos: Option<i64>,
+    cancel: &Cancel,
+    sums_of: impl Fn(&Example, usize, usize) -> [f64; METRICS] + Sync,
+) -> Result<HeadScores> {
+    let batch = tokens.nrows();
     let examples: Vec<Example> =
         (0..batch).into_par_iter().map(|example| Example::new(tokens.row(example), bos)).collect();
     let sums = (0..heads * batch)
@@ -151,7 +193,7 @@ fn scores<T: Element>(input: Input<'_, T>, bos: Option<i64>, cancel: &Cancel) ->
         .map(|task| {
             cancel.check()?;
             let (head, example) = (task / batch, task % batch);
-            Ok(examples[example].sums(&pattern.rows(example, head)))
+            Ok(sums_of(&examples[example], example, head))
         })
         .collect::<Result<Vec<_>>>()?;
     let counts: Vec<_> = examples.iter().map(Example::counts).collect();

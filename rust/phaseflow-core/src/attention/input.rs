@@ -57,13 +57,7 @@ impl<'a, T: Element> Input<'a, T> {
             got: axes,
         })?;
         let context = tokens.ncols();
-        if u32::try_from(context).is_err() {
-            return Err(Error::OutOfRange {
-                argument: "tokens",
-                expected: "at most 4294967295 along pos".into(),
-                got: context.to_string(),
-            });
-        }
+        check_context(context)?;
         let wrong_rank = |_| Error::WrongRank { argument: "pattern", expected: AXES, got: axes };
         let pattern = match pattern.ndim() {
             3 => Pattern::Packed(packed(pattern.into_dimensionality::<Ix3>().map_err(wrong_rank)?, context)?),
@@ -113,6 +107,18 @@ impl<T: Element> Rows<'_, T> {
             Self::Packed(entries) => entries[triangle(query) + key],
         }
     }
+}
+
+/// Positions are kept in 32 bits.
+pub(super) fn check_context(context: usize) -> Result<()> {
+    if u32::try_from(context).is_err() {
+        return Err(Error::OutOfRange {
+            argument: "tokens",
+            expected: "at most 4294967295 along pos".into(),
+            got: context.to_string(),
+        });
+    }
+    Ok(())
 }
 
 /// Entries of the lower triangle of so many rows.

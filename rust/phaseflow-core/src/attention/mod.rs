@@ -4,6 +4,7 @@
 //! `key_pos <= query_pos`, is ever read.
 
 mod chance;
+mod compact;
 mod entropy;
 mod head_scores;
 mod input;
@@ -11,5 +12,6 @@ mod prefix_matching;
 mod tally;
 mod targets;
 
-pub use head_scores::{HeadScores, Metric, head_scores};
-pub use prefix_matching::{PrefixMatching, Reduce, prefix_matching_score};
+pub use compact::Compact;
+pub use head_scores::{HeadScores, Metric, head_scores, head_scores_of_compact};
+pub use prefix_matching::{PrefixMatching, Reduce, prefix_matching_score, prefix_matching_score_of_compact};

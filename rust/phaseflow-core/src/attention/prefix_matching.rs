@@ -8,9 +8,10 @@
 //!
 //! over the queries of all examples; NaN if no query has a target, or if an entry that counts is NaN.
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayView2, ArrayViewD};
 use rayon::prelude::*;
 
+use super::compact::Compact;
 use super::input::Input;
 use super::tally::{self, Tally};
 use super::targets::Targets;
@@ -76,19 +77,46 @@ pub fn prefix_matching_score(
     how: PrefixMatching,
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
-    with_view!(pattern, |pattern| score(Input::new(pattern.view(), tokens)?, how, cancel))
+    with_view!(pattern, |pattern| {
+        let Input { pattern, tokens } = Input::new(pattern.view(), tokens)?;
+        let (_, heads) = pattern.batch_and_heads();
+        score(tokens, heads, how, cancel, |example, head| {
+            let rows = pattern.rows(example, head);
+            move |query, key| rows.at(query, key).to_f64()
+        })
+    })
 }
 
-fn score<T: Element>(input: Input<'_, T>, how: PrefixMatching, cancel: &Cancel) -> Result<Vec<f64>> {
-    let Input { pattern, tokens } = input;
-    let (batch, heads) = pattern.batch_and_heads();
-    let context = tokens.ncols();
+/// The same of a pattern that is kept as queries, keys and log-sum-exp, with tokens `(batch, pos)`. Only the entries
+/// that count are rebuilt.
+pub fn prefix_matching_score_of_compact(
+    compact: &Compact<'_>,
+    tokens: ArrayViewD<'_, i64>,
+    how: PrefixMatching,
+    cancel: &Cancel,
+) -> Result<Vec<f64>> {
+    let (lengths, tokens) = compact.check(tokens)?;
+    score(tokens, lengths.heads, how, cancel, |example, head| {
+        let head = compact.head(lengths, example, head);
+        move |query, key| head.at(query, key)
+    })
+}
+
+/// `entries_of` an example and a head is a function of (query, key).
+fn score<Entry: Fn(usize, usize) -> f64>(
+    tokens: ArrayView2<'_, i64>,
+    heads: usize,
+    how: PrefixMatching,
+    cancel: &Cancel,
+    entries_of: impl Fn(usize, usize) -> Entry + Sync,
+) -> Result<Vec<f64>> {
+    let (batch, context) = tokens.dim();
     let targets: Vec<Targets> =
         (0..batch).into_par_iter().map(|example| Targets::new(tokens.row(example), how.offset, how.bos)).collect();
     let score_of_head = |head| {
         let tally = |example: usize| {
             cancel.check()?;
-            let rows = pattern.rows(example, head);
+            let entry = entries_of(example, head);
             let targets = &targets[example];
             let mut sum = 0.0;
             for query in 0..context {
@@ -97,7 +125,7 @@ fn score<T: Element>(input: Input<'_, T>, how: PrefixMatching, cancel: &Cancel) 
                     [.., latest] if how.reduce == Reduce::Nearest => std::slice::from_ref(latest),
                     keys => keys,
                 };
-                sum += keys.iter().fold(0.0, |sum, &key| sum + rows.at(query, key as usize).to_f64());
+                sum += keys.iter().fold(0.0, |sum, &key| sum + entry(query, key as usize));
             }
             let count = if how.reduce == Reduce::Mean { targets.n_entries() } else { targets.n_queries() };
             Ok(Tally { sum, count })
