@@ -7,7 +7,6 @@ from hypothesis import settings
 
 from synthetic import planted_run
 
-
 # How long an example takes depends on what else the machine does; no test asserts speed.
 settings.register_profile("phaseflow", deadline=None)
 settings.load_profile("phaseflow")

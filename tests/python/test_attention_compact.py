@@ -4,6 +4,7 @@ import math
 
 import ml_dtypes
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +110,41 @@ def test_no_keys_no_heads_and_no_examples_crash_nothing():
     assert pf.prefix_matching_score(empty, np.ones((2, 3), int)).shape == (0,)
     none = pf.CompactPattern(np.ones((0, 2, 3, 2)), np.ones((0, 2, 3, 2)))
     assert np.isnan(pf.prefix_matching_score(none, np.ones((0, 3), int))).tolist() == [True, True]
+
+
+# In an archive
+
+
+def test_a_recorder_keeps_the_parts_and_the_archives_scores_are_the_patterns(tmp_path):
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 5, (2, 12))
+    layers = [pf.CompactPattern(*rng.normal(size=(2, 2, 3, 12, 4)), scale=0.7) for _ in range(2)]
+    with pf.Recorder(tmp_path, probes={"text": pf.Probe(tokens)}) as recorder:
+        recorder.log(1, attention={"text": layers})
+        recorder.log(2, attention={"text": [dense(layer.queries, layer.keys, 0.7) for layer in layers]})
+    archive = pf.open(tmp_path)
+    scores = archive.head_scores()
+    assert archive.problems.is_empty()
+    compact, whole = (scores.filter(pl.col("step") == step).drop("step") for step in (1, 2))
+    assert compact.height == 2 * 3 * 5
+    assert compact.drop("value", "standard_error").equals(whole.drop("value", "standard_error"))
+    np.testing.assert_allclose(compact["value"].to_numpy(), whole["value"].to_numpy(), rtol=1e-12)
+
+
+def test_nan_in_a_part_is_a_problem_of_the_pattern(tmp_path):
+    queries, keys = np.ones((2, 1, 1, 3, 2))
+    compact = pf.CompactPattern(queries, keys)
+    compact.log_sum_exp[0, 0, 2] = np.nan
+    with pf.Recorder(tmp_path, probes={"text": pf.Probe([[1, 2, 1]])}) as recorder:
+        recorder.log(1, attention={"text": [compact]})
+    archive = pf.open(tmp_path)
+    archive.head_scores()
+    assert archive.problems["object"].to_list() == ["attention/text/L00 at step 1"]
+
+
+def test_parts_that_do_not_fit_the_probe_are_refused_and_nothing_is_written(tmp_path):
+    broken = pf.CompactPattern(np.ones((1, 1, 3, 2)), np.ones((1, 1, 4, 2)), np.ones((1, 1, 3)))
+    with pf.Recorder(tmp_path, probes={"text": pf.Probe([[1, 2, 1]])}) as recorder:
+        with pytest.raises(ShapeError, match=r"L00/keys has shape \(1, 1, 4, 2\), expected \(1, 1, 3, 2\)"):
+            recorder.log(1, attention={"text": [broken]})
+        assert recorder.last_step is None

@@ -19,8 +19,9 @@ from phaseflow.archive import Probe
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
 
-# Mapped in an archive, or an array that somebody else's file holds.
+# Mapped in an archive, or an array that somebody else's file holds; attention may be kept as its parts.
 Tensor = StoredTensor | NDArray[Any]
+Pattern = Tensor | metrics.CompactPattern
 Columns = dict[str, pl.DataType | type[pl.DataType]]
 
 
@@ -40,7 +41,7 @@ class Measure(Protocol):
         """Whether a tensor of this shape has this measure."""
         ...
 
-    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Any, probe: Probe) -> pl.DataFrame:
         """The rows of one tensor, without run, step, probe and layer."""
         ...
 
@@ -69,7 +70,7 @@ class HeadScores:
         """Patterns of a batch, whole or packed."""
         return len(shape) in (3, 4)
 
-    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Pattern, probe: Probe) -> pl.DataFrame:
         """One row a head and score."""
         return metrics.head_scores(tensor, probe.tokens, bos=probe.bos)
 

@@ -8,6 +8,7 @@ import polars as pl
 from phaseflow import schema
 from phaseflow.analysis.measures import Measure
 from phaseflow.archive import Derived, RunSource
+from phaseflow.archive.compact import is_part, read_whole, whole_name
 from phaseflow.exceptions import CorruptArchiveError
 
 OnProgress = Callable[[str, int, int], None]  # what is being computed, how many steps are done, of how many
@@ -37,7 +38,7 @@ def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tupl
 
     def rows_of_step(step: int) -> pl.DataFrame | None:
         frames = []
-        for name in names_at[step]:
+        for name in dict.fromkeys(map(whole_name, names_at[step])):
             try:
                 frames.append(rows_of_tensor(run, measure, step, name))
             except CorruptArchiveError as error:
@@ -89,7 +90,7 @@ def applicable(run: RunSource, measure: Measure) -> dict[int, list[str]]:
     for step, name, shape in index.select(schema.STEP, schema.NAME, schema.SHAPE).iter_rows():
         # A probe whose tokens are damaged is told in the run's problems.
         probe = name.removeprefix(measure.prefix).partition("/")[0]
-        if probe in run.probes and measure.applies(tuple(shape)):
+        if probe in run.probes and (is_part(name) or measure.applies(tuple(shape))):
             found.setdefault(step, []).append(name)
     return found
 
@@ -105,7 +106,7 @@ def rows_of_tensor(run: RunSource, measure: Measure, step: int, name: str) -> pl
     where = [pl.lit(step, pl.Int64).alias(schema.STEP), pl.lit(probe).alias(schema.PROBE)]
     if measure.layered:
         where.append(pl.lit(int(layer.removeprefix("L")), pl.Int32).alias(schema.LAYER))
-    rows = measure.rows(run.tensor(step, name), run.probes[probe])
+    rows = measure.rows(read_whole(run, step, name), run.probes[probe])
     return rows.select(*where, *(pl.col(column).cast(dtype) for column, dtype in measure.columns.items()))
 
 
@@ -114,7 +115,8 @@ def problems(
 ) -> pl.DataFrame:
     """Tensors that could not be read, and those whose values make the measure undefined."""
     files = {
-        (step, name): file for step, name, file in run.index.select(schema.STEP, schema.NAME, schema.FILE).iter_rows()
+        (step, whole_name(name)): file
+        for step, name, file in run.index.select(schema.STEP, schema.NAME, schema.FILE).iter_rows()
     }
     found = [
         (run.name, files[step, name], f"{name} at step {step}", "a readable tensor", text)

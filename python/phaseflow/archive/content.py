@@ -5,10 +5,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from phaseflow.archive.compact import stored_parts
 from phaseflow.archive.host import stored_array
 from phaseflow.archive.probe import Probe
 from phaseflow.exceptions import ParameterError, ShapeError, UnknownNameError
-from phaseflow.metrics import pack_pattern
+from phaseflow.metrics import CompactPattern, pack_pattern
 
 #: name, dtype name, C-contiguous array
 Tensor = tuple[str, str, NDArray[Any]]
@@ -22,12 +23,15 @@ def step_tensors(
     *,
     packed: bool,
 ) -> list[Tensor]:
-    """``attention/<probe>/L00``, packed if asked for, ``loss/<probe>`` and ``weights/<name>``."""
+    """``attention/<probe>/L00``, packed if asked for, or its parts; ``loss/<probe>`` and ``weights/<name>``."""
     tensors: list[Tensor] = []
     for probe, layers in (attention or {}).items():
         batch, pos = _known(probes, "attention", probe).tokens.shape
         for layer, pattern in enumerate(layers):
             name = f"attention/{probe}/L{layer:02d}"
+            if isinstance(pattern, CompactPattern):
+                tensors += stored_parts(name, pattern, batch, pos)
+                continue
             dtype, array = stored_array(name, pattern)
             heads = array.shape[1] if array.ndim > 1 else 0
             if array.shape == (batch, heads, pos, pos):

@@ -133,7 +133,8 @@ class Recorder:
         scalars : mapping of str to float, optional
             NaN and infinities are kept.
         attention : mapping of probe to a sequence, one pattern a layer, (batch, head, query_pos, key_pos)
-            Stored as ``attention/<probe>/L00``, ...
+            Stored as ``attention/<probe>/L00``, ... Packed patterns (:func:`phaseflow.pack_pattern`) and
+            :class:`phaseflow.CompactPattern` are taken too.
         per_token_loss : mapping of probe to array, (batch, pos)
             In nats; ``pos`` may be one less than the probe has tokens. Stored as ``loss/<probe>``.
         weights : mapping of str to array
