@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         position_losses,
         prefix_matching_score,
         qk_previous_token_term,
+        token_changes,
     )
     from phaseflow.reporting import report
 
@@ -53,6 +54,7 @@ _HOME = {
     "prefix_matching_score": "metrics",
     "qk_previous_token_term": "metrics",
     "report": "reporting",
+    "token_changes": "metrics",
 }
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "prefix_matching_score",
     "qk_previous_token_term",
     "report",
+    "token_changes",
 ]
 
 

@@ -11,6 +11,8 @@ __all__ = [
     "HEAD_METRICS",
     "Shard",
     "StoredTensor",
+    "TokenGrid",
+    "TokenNull",
     "WindowDetector",
     "__version__",
     "checksum",
@@ -121,6 +123,20 @@ def in_context_learning_interval(
     threads: int | None,
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
+
+@final
+class TokenGrid:
+    def __new__(cls, steps: NDArray[np.float64]) -> TokenGrid: ...
+    @property
+    def ramps(self) -> list[tuple[int, int]]: ...
+    def scan(self, losses: Sequence[Any], start: int, stop: int, *, threads: int | None) -> dict[str, NDArray[Any]]: ...
+    def null(self, wander: NDArray[np.uint8], *, simulations: int, seed: int, threads: int | None) -> TokenNull: ...
+
+@final
+class TokenNull:
+    def p_values(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    @property
+    def placed(self) -> NDArray[np.float64]: ...
 
 @final
 class WindowDetector:

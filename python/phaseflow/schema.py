@@ -13,6 +13,14 @@ EARLIER_HEAD = "earlier_head"
 METRIC = "metric"
 TOKEN_INDEX = "token_index"  # 1-based, as in the papers: the 500th token is 500
 
+EXAMPLE = "example"  # row of the probe, 0-based
+TOKEN = "token"  # id of the token whose loss it is
+REPEAT_LENGTH = (
+    "repeat_length"  # tokens, this one included, of the longest passage ending here that stood earlier in the example
+)
+CONTEXT = "context"  # text in front of a token
+TEXT = "text"  # the token's own
+
 # What was measured.
 NAME = "name"
 VALUE = "value"
@@ -29,6 +37,8 @@ END = "end"
 SIZE = "size"
 P_VALUE = "p_value"
 SHARE = "share"  # part of the measure's total change that falls inside the window
+Q_VALUE = "q_value"  # smallest false-discovery rate at which a row of its set is kept
+HEIGHT = "height"  # of a break, in standard errors; negative for a drop
 CHANGEPOINT = "changepoint"
 SEGMENT = "segment"
 X = "x"
@@ -73,3 +83,11 @@ EVENTS = "events"  # scheduled events of the run inside the window
 EARLY = "early"
 LATE = "late"
 REASON = "reason"
+
+# A span of steps, and how many tokens break in it.
+FALLS = "falls"
+RISES = "rises"
+EXPECTED_FALLS = "expected_falls"  # if as many breaks fell where chance puts false ones
+REPEATED_SHARE = "repeated_share"  # of the falling tokens, those that end a passage repeated in the example
+REPEATED_SHARE_OF_ALL = "repeated_share_of_all"  # the same of all tokens of the probe
+BURST = "burst"  # number of the burst, null outside of one

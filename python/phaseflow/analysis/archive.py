@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from phaseflow import schema
-from phaseflow.analysis import circuits, phase_changes, tables
+from phaseflow.analysis import bursts, circuits, phase_changes, tables
+from phaseflow.analysis import token_changes as tokens_of
 from phaseflow.analysis.measures import HeadScores, InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.analysis.verdict import INDUCTION_THRESHOLD, verdicts
@@ -26,6 +27,8 @@ TABLES = [
     "in_context_learning",
     "loss_derivative",
     "circuit_scores",
+    "token_changes",
+    "token_bursts",
     "phase_changes",
     "verdicts",
 ]
@@ -102,6 +105,7 @@ class Archive:
         self.runs = runs
         self._progress = progress
         self._kept: dict[tuple[Any, ...], pl.DataFrame] = {}
+        self._tokens: dict[tuple[Any, ...], tokens_of.TokenChanges] = {}
         self._problems: list[pl.DataFrame] = [pl.DataFrame(schema=PROBLEM_SCHEMA)]
 
     def __repr__(self) -> str:
@@ -163,6 +167,55 @@ class Archive:
             ("circuit_scores",),
             lambda: circuits.with_previous_token_term(self._of_weights(), self.head_scores()),
         )
+
+    def token_changes(self, *, fdr: float = 0.05, first_step: float | None = None, seed: int = 0) -> pl.DataFrame:
+        """The breaks that the average hides: every token of every probe whose own loss breaks, when, how far, how sure.
+
+        :func:`phaseflow.token_changes` says how a token is tested, and what holds the false-discovery rate.
+
+        Parameters
+        ----------
+        fdr : float
+            Expected share of false breaks among the rows of one probe of one run; 1 gives every token.
+        first_step : float, optional
+            Checkpoints before it are not used; by default those before a thousandth of the last step.
+        seed : int
+            Seed of the simulated tokens.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row a token, by run and probe, the surest first: run, probe, example, token_index, the token's id, its
+            text and what stood in front (where the probe has a vocabulary), ``repeat_length`` (of the longest passage
+            ending with this token that stood earlier in the example; from 2 on an induction head can know it), and the
+            columns of :func:`phaseflow.token_changes`. A probe with fewer than 16 checkpoints in that span has no rows.
+        """
+        return self._token_changes(fdr, first_step, seed).changes
+
+    def token_bursts(self, *, fdr: float = 0.05, first_step: float | None = None, seed: int = 0) -> pl.DataFrame:
+        """When tokens break: per tenth of a decade of steps how many drop and rise, and how many by chance.
+
+        Parameters as in :meth:`token_changes`. A burst is a run of bins with more drops than chance gives; the rule is
+        stated in :mod:`phaseflow.analysis.bursts`.
+
+        Returns
+        -------
+        polars.DataFrame
+            run, probe, start and end of the bin in steps, falls, rises, expected_falls, p_value, the share of falling
+            tokens that end a repeated passage and that share of all tokens, and the number of the burst (null outside).
+        """
+        found = self._token_changes(fdr, first_step, seed)
+        return bursts.token_bursts(found.changes, found.places)
+
+    def _token_changes(self, fdr: float, first_step: float | None, seed: int) -> tokens_of.TokenChanges:
+        key = (fdr, first_step, seed)
+        if key not in self._tokens:
+            found = tokens_of.token_changes(
+                self.runs, fdr=fdr, first_step=first_step, seed=seed, progress=self._progress
+            )
+            self._tokens[key] = found
+            self._problems.append(found.problems)
+        return self._tokens[key]
 
     def phase_changes(
         self, *, early: int = 50, late: int = 500, bandwidth: float = 0.25, level: float = 0.05

@@ -1,5 +1,7 @@
 """A probe: the fixed tokens on which every checkpoint of a run is looked at."""
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from phaseflow._core import Shard, checksum, write_shard
 from phaseflow.archive.host import on_host
 from phaseflow.exceptions import CorruptArchiveError, DtypeError, ShapeError
+
+_VOCABULARY = "vocabulary"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,8 @@ class Probe:
         Id of the start-of-sequence token, which is neither query nor target of a score.
     description : str
         For people.
+    vocabulary : dict of int to str, or None
+        Text of each token id that occurs, so that tables and figures can show what was read.
     tokens_hash : str
         Checksum of shape and tokens: two probes with the same one have the same tokens.
 
@@ -37,6 +43,7 @@ class Probe:
     tokens: NDArray[np.int64]
     bos: int | None = None
     description: str = ""
+    vocabulary: Mapping[int, str] | None = None
     tokens_hash: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -53,11 +60,17 @@ class Probe:
         object.__setattr__(self, "bos", None if self.bos is None else int(self.bos))
         object.__setattr__(self, "tokens_hash", checksum(repr(tokens.shape).encode() + tokens.tobytes()))
 
+    def text(self, ids: Iterable[int]) -> str:
+        """The text of some tokens in a row; an id without a text is written in angle brackets."""
+        known = self.vocabulary or {}
+        return "".join(known.get(int(token), f"<{int(token)}>") for token in ids)
+
 
 def write_probe(path: Path, probe: Probe) -> None:
     """Put the tokens in a shard of their own."""
     flat = probe.tokens.reshape(-1).view(np.uint8)
-    write_shard(path, [("tokens", "int64", probe.tokens.shape, flat)], {})
+    notes = {} if probe.vocabulary is None else {_VOCABULARY: json.dumps({**probe.vocabulary}, ensure_ascii=False)}
+    write_shard(path, [("tokens", "int64", probe.tokens.shape, flat)], notes)
 
 
 def read_probe(path: Path, *, bos: int | None, description: str, tokens_hash: str) -> Probe:
@@ -68,7 +81,10 @@ def read_probe(path: Path, *, bos: int | None, description: str, tokens_hash: st
     PhaseflowError, OSError
         When they cannot be read or are others.
     """
-    probe = Probe(np.asarray(Shard(path).tensor("tokens")), bos=bos, description=description)
+    shard = Shard(path)
+    stored = shard.notes.get(_VOCABULARY)
+    vocabulary = None if stored is None else {int(token): text for token, text in json.loads(stored).items()}
+    probe = Probe(np.asarray(shard.tensor("tokens")), bos=bos, description=description, vocabulary=vocabulary)
     if probe.tokens_hash != tokens_hash:
         raise CorruptArchiveError(
             f"{path}: tokens: expected hash {tokens_hash}, found {probe.tokens_hash}; restore the file from a copy"

@@ -16,6 +16,7 @@ from phaseflow.metrics.loss import (
     loss_log_derivative,
     position_losses,
 )
+from phaseflow.metrics.token_change import token_changes
 
 __all__ = [
     "CompactPattern",
@@ -32,4 +33,5 @@ __all__ = [
     "prefix_matching_score",
     "qk_previous_token_term",
     "qk_previous_token_traces",
+    "token_changes",
 ]

@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -186,13 +187,21 @@ def make_probes(config: TrainConfig, corpus: Corpus) -> dict[str, Probe]:
     """The two probes of a run, `repeated` and `text`."""
     repeated = probe.repeated_tokens(corpus.train, config.model.n_vocab, config.probes)
     text = held_out_examples(corpus.held_out, config.probes.n_text, config.model.context, config.probes.seed)
+    used = np.unique(np.concatenate([repeated.ravel(), text.ravel()])).tolist()
+    vocabulary = {token: corpus.vocabulary.decode([token], skip_special_tokens=False) for token in used}
     return {
         "repeated": Probe(
             repeated,
             bos=BOS,
+            vocabulary=vocabulary,
             description=f"{config.probes.repeat_length} random tokens {config.probes.n_repeats} times (Olsson 2022)",
         ),
-        "text": Probe(text, bos=BOS, description=f"held-out files of {config.corpus.source}, untouched"),
+        "text": Probe(
+            text,
+            bos=BOS,
+            vocabulary=vocabulary,
+            description=f"held-out files of {config.corpus.source}, untouched",
+        ),
     }
 
 

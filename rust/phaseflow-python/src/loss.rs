@@ -1,11 +1,13 @@
 //! Bindings of `phaseflow_core::loss`.
 
-use numpy::{IntoPyArray, PyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyReadonlyArray1};
 use phaseflow_core::loss::{self, Bootstrap, InContext};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::array::BorrowedTensor;
 use crate::compute::compute;
+use crate::error::to_python;
 
 type Array<'py> = Bound<'py, PyArrayDyn<f64>>;
 
@@ -78,7 +80,85 @@ fn loss_log_derivative<'py>(
     Ok(slopes.into_pyarray(py))
 }
 
+/// The checkpoints of `phaseflow.token_changes`, prepared.
+#[pyclass(frozen, module = "phaseflow._core")]
+struct TokenGrid(loss::Grid);
+
+#[pymethods]
+impl TokenGrid {
+    #[new]
+    fn new(py: Python<'_>, steps: PyReadonlyArray1<'_, f64>) -> PyResult<Self> {
+        loss::Grid::new(&steps.as_array().to_vec()).map(Self).map_err(|error| to_python(py, error))
+    }
+
+    /// Checkpoint indices (last before, first after) of every ramp.
+    #[getter]
+    fn ramps(&self) -> Vec<(usize, usize)> {
+        self.0.ramps().iter().map(|ramp| (ramp.start, ramp.end)).collect()
+    }
+
+    /// Columns over the tokens `start..stop`, as a dict of arrays.
+    #[pyo3(signature = (losses, start, stop, *, threads))]
+    fn scan<'py>(
+        &self,
+        py: Python<'py>,
+        losses: Vec<Bound<'py, PyAny>>,
+        start: usize,
+        stop: usize,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let borrowed = losses
+            .iter()
+            .map(|one| BorrowedTensor::borrow("per_token_loss", one))
+            .collect::<PyResult<Vec<BorrowedTensor<'_>>>>()?;
+        let views: Vec<_> = borrowed.iter().map(BorrowedTensor::view).collect();
+        let scan = compute(py, threads, |cancel| self.0.scan(&views, start..stop, cancel))?;
+        let columns = PyDict::new(py);
+        columns.set_item("statistic", scan.statistic.into_pyarray(py))?;
+        columns.set_item("ramp", scan.ramp.into_pyarray(py))?;
+        columns.set_item("height", scan.height.into_pyarray(py))?;
+        columns.set_item("before", scan.before.into_pyarray(py))?;
+        columns.set_item("after", scan.after.into_pyarray(py))?;
+        columns.set_item("wander", scan.wander.into_pyarray(py))?;
+        Ok(columns)
+    }
+
+    /// The distribution without breaks, for tokens that wander as these do.
+    #[pyo3(signature = (wander, *, simulations, seed, threads))]
+    fn null(
+        &self,
+        py: Python<'_>,
+        wander: PyReadonlyArray1<'_, u8>,
+        simulations: usize,
+        seed: u64,
+        threads: Option<usize>,
+    ) -> PyResult<TokenNull> {
+        let wander = wander.as_array().to_vec();
+        compute(py, threads, |cancel| self.0.null(&wander, simulations, seed, cancel)).map(TokenNull)
+    }
+}
+
+/// What `TokenGrid.scan`'s statistics are without drops.
+#[pyclass(frozen, module = "phaseflow._core")]
+struct TokenNull(loss::Null);
+
+#[pymethods]
+impl TokenNull {
+    /// p-value of each statistic.
+    fn p_values<'py>(&self, py: Python<'py>, statistics: PyReadonlyArray1<'py, f64>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_iter(py, statistics.as_array().iter().map(|&statistic| self.0.p_value(statistic)))
+    }
+
+    /// For each ramp the share of chance findings placed there.
+    #[getter]
+    fn placed<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, &self.0.placed)
+    }
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<TokenGrid>()?;
+    module.add_class::<TokenNull>()?;
     module.add_function(wrap_pyfunction!(position_losses, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_score, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_interval, module)?)?;

@@ -1,0 +1,191 @@
+"""Breaks of single tokens' losses in archives: :func:`phaseflow.token_changes` on the probes of each run.
+
+The checkpoints are those of the last three decades of steps: earlier ones hold what every token does at once, and make
+smooth learning harder to follow. Each probe of each run is a set of tests of its own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from phaseflow import schema
+from phaseflow.analysis.repeats import repeat_lengths
+from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
+from phaseflow.archive import Probe, RunSource
+from phaseflow.exceptions import CorruptArchiveError
+from phaseflow.metrics._token_scan import token_breaks
+from phaseflow.metrics.token_change import SIMULATIONS, table
+
+#: Steps further than this factor before the last one are left out.
+SPAN = 1000.0
+#: Fewest checkpoints in that span.
+LEAST_CHECKPOINTS = 16
+#: Tokens shown in front of one.
+CONTEXT_TOKENS = 16
+_PREFIX = "loss/"
+
+_COLUMNS: dict[str, type[pl.DataType]] = {
+    schema.RUN: pl.String,
+    schema.PROBE: pl.String,
+    schema.EXAMPLE: pl.Int32,
+    schema.TOKEN_INDEX: pl.Int32,
+    schema.TOKEN: pl.Int64,
+    schema.REPEAT_LENGTH: pl.Int32,
+    schema.START: pl.Float64,
+    schema.END: pl.Float64,
+    schema.BEFORE: pl.Float64,
+    schema.AFTER: pl.Float64,
+    schema.SIZE: pl.Float64,
+    schema.HEIGHT: pl.Float64,
+    schema.P_VALUE: pl.Float64,
+    schema.Q_VALUE: pl.Float64,
+    schema.CONTEXT: pl.String,
+    schema.TEXT: pl.String,
+}
+CHANGES_SCHEMA = pl.Schema(_COLUMNS)
+#: Where chance puts breaks: one row a place that was tried, with its share; and what the tokens of the probe are like.
+PLACES_SCHEMA = pl.Schema(
+    {
+        schema.RUN: pl.String,
+        schema.PROBE: pl.String,
+        schema.START: pl.Float64,
+        schema.END: pl.Float64,
+        schema.SHARE: pl.Float64,
+        schema.REPEATED_SHARE_OF_ALL: pl.Float64,
+    }
+)
+
+
+@dataclass(frozen=True)
+class TokenChanges:
+    """The tables of one archive."""
+
+    changes: pl.DataFrame
+    places: pl.DataFrame
+    problems: pl.DataFrame
+
+
+def token_changes(
+    runs: list[RunSource], *, fdr: float, first_step: float | None, seed: int, progress: OnProgress | None
+) -> TokenChanges:
+    """The breaks of every run; see :meth:`phaseflow.Archive.token_changes`."""
+    changes, places = [pl.DataFrame(schema=CHANGES_SCHEMA)], [pl.DataFrame(schema=PLACES_SCHEMA)]
+    problems: list[tuple[str, str, str, str, str]] = []
+    for run in runs:
+        probes = [name for name in run.probes if run.index[schema.NAME].is_in([_PREFIX + name]).any()]
+        for done, probe in enumerate(probes, start=1):
+            found = of_probe(run, probe, fdr=fdr, first_step=first_step, seed=seed, problems=problems)
+            if found is not None:
+                where = [pl.lit(run.name).alias(schema.RUN), pl.lit(probe).alias(schema.PROBE)]
+                changes.append(found[0].with_columns(where).select(CHANGES_SCHEMA.names()).cast(CHANGES_SCHEMA))
+                places.append(found[1].with_columns(where).select(PLACES_SCHEMA.names()))
+            if progress is not None:
+                progress(f"{run.name}: breaks of single tokens", done, len(probes))
+    return TokenChanges(pl.concat(changes), pl.concat(places), pl.DataFrame(problems, PROBLEM_SCHEMA, orient="row"))
+
+
+def of_probe(
+    run: RunSource,
+    probe: str,
+    *,
+    fdr: float,
+    first_step: float | None,
+    seed: int,
+    problems: list[tuple[str, str, str, str, str]],
+) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """Changes and places of one probe; None where it has too few checkpoints."""
+    name = _PREFIX + probe
+    rows = run.index.filter((pl.col(schema.NAME) == name) & (pl.col(schema.STEP) > 0)).unique(schema.STEP)
+    rows = rows.filter(pl.col(schema.SHAPE).list.len() == 2).sort(schema.STEP)
+    if rows.is_empty():
+        return None
+    shape = tuple(rows[schema.SHAPE][-1])
+    first = rows[schema.STEP][-1] / SPAN if first_step is None else first_step
+    readable = []
+    for step, file, own in rows.select(schema.STEP, schema.FILE, schema.SHAPE).iter_rows():
+        if step < first or tuple(own) != shape:
+            continue
+        found = defect(run, step, name)
+        if found is None:
+            readable.append(step)
+        else:
+            problems.append((run.name, file, f"{name} at step {step}", "readable losses, most of them finite", found))
+    if len(readable) < LEAST_CHECKPOINTS:
+        return None
+    steps = np.array(readable, dtype=np.float64)
+    breaks = token_breaks(
+        lambda: [run.tensor(step, name) for step in readable],
+        steps,
+        simulations=SIMULATIONS,
+        seed=seed,
+        threads=None,
+    )
+    untested = int(np.isnan(breaks.p_value).sum())
+    if untested:
+        text = f"{untested} tokens with a NaN or infinite loss at some of them, not tested for breaks"
+        problems.append((run.name, "tensors", f"{name} at {len(readable)} steps", "finite losses", text))
+    changes = table(breaks, steps, context=shape[1], fdr=fdr)
+    tokens = predicted(run.probes[probe], shape)
+    lengths = None if tokens is None else repeat_lengths(run.probes[probe].tokens)[:, -shape[1] :]
+    changes = changes.with_columns(described(changes, run.probes[probe], tokens, lengths))
+    places = pl.DataFrame(
+        {
+            schema.START: steps[breaks.ramps[:, 0]],
+            schema.END: steps[breaks.ramps[:, 1]],
+            schema.SHARE: breaks.placed,
+            schema.REPEATED_SHARE_OF_ALL: np.full(
+                len(breaks.ramps), np.nan if lengths is None else (lengths >= 2).mean()
+            ),
+        }
+    )
+    return changes, places
+
+
+def defect(run: RunSource, step: int, name: str) -> str | None:
+    """Why a checkpoint's losses cannot be used: unreadable, or so many undefined that it would cost most tokens."""
+    try:
+        sample = np.asarray(run.tensor(step, name)).reshape(-1)
+    except CorruptArchiveError as error:
+        return str(error)
+    sample = sample[:: max(1, sample.size // 4096)].astype(np.float32)
+    share = 1.0 - float(np.isfinite(sample).mean())
+    return f"{100 * share:.0f}% NaN or infinite; the checkpoint is left out" if share > 0.5 else None
+
+
+def predicted(probe: Probe, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """The token that each loss is of: the last ``pos`` of each example; None where the tokens are not known."""
+    tokens = probe.tokens
+    if tokens.shape[0] != shape[0] or tokens.shape[1] - shape[1] not in (0, 1):
+        return None
+    return tokens[:, tokens.shape[1] - shape[1] :]
+
+
+def described(
+    changes: pl.DataFrame,
+    probe: Probe,
+    tokens: NDArray[np.int64] | None,
+    lengths: NDArray[np.int32] | None,
+) -> list[pl.Series]:
+    """Columns that say what token it is, what stood in front of it, and whether that stood there before."""
+    if tokens is None or lengths is None:
+        empty = [schema.TOKEN, schema.REPEAT_LENGTH, schema.CONTEXT, schema.TEXT]
+        return [pl.Series(name, [None] * changes.height, dtype=CHANGES_SCHEMA[name]) for name in empty]
+    example = changes[schema.EXAMPLE].to_numpy()
+    pos = changes[schema.TOKEN_INDEX].to_numpy() - 1
+
+    def words(ids: Iterable[int]) -> str | None:
+        return None if probe.vocabulary is None else probe.text(ids)
+
+    shift = probe.tokens.shape[1] - tokens.shape[1]
+    before = [
+        probe.tokens[e, max(0, p + shift - CONTEXT_TOKENS) : p + shift] for e, p in zip(example, pos, strict=True)
+    ]
+    return [
+        pl.Series(schema.TOKEN, tokens[example, pos]),
+        pl.Series(schema.REPEAT_LENGTH, lengths[example, pos]),
+        pl.Series(schema.CONTEXT, [words(ids) for ids in before], dtype=pl.String),
+        pl.Series(schema.TEXT, [words([token]) for token in tokens[example, pos]], dtype=pl.String),
+    ]

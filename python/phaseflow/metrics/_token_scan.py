@@ -1,0 +1,72 @@
+"""The scan behind :func:`phaseflow.token_changes`: any number of tokens, a few hundred thousand at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phaseflow import _core
+
+#: Tokens of one pass over the checkpoints: what is mapped at a time is this many losses of each.
+CHUNK = 1 << 18
+
+#: Opens the losses anew, one (batch, pos) tensor a checkpoint, so that what a pass has mapped is given back after it.
+OpenLosses = Callable[[], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class TokenBreaks:
+    """The best ramp of every token, in row-major order of (batch, pos), and what chance gives."""
+
+    start: NDArray[np.int64]  # checkpoint index: the last before
+    end: NDArray[np.int64]  # checkpoint index: the first after
+    height: NDArray[np.float32]  # in standard errors, on the scale of the odds
+    before: NDArray[np.float64]  # nats
+    after: NDArray[np.float64]
+    p_value: NDArray[np.float64]  # NaN where a loss of the token is not finite
+    ramps: NDArray[np.int64]  # (ramp, 2): checkpoint indices of every ramp tried
+    placed: NDArray[np.float64]  # for each ramp the share of false findings that chance puts there
+
+
+def token_breaks(
+    open_losses: OpenLosses, steps: NDArray[np.float64], *, simulations: int, seed: int, threads: int | None
+) -> TokenBreaks:
+    """Scans every token; `steps` and what `open_losses` opens belong together."""
+    grid = _core.TokenGrid(steps)
+    losses = open_losses()
+    n_tokens = int(np.prod(losses[0].shape))
+    parts = []
+    for start in range(0, n_tokens, CHUNK):
+        parts.append(grid.scan(losses, start, min(start + CHUNK, n_tokens), threads=threads))
+        if start + CHUNK < n_tokens:
+            losses = open_losses()
+    column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ramps = np.array(grid.ramps, dtype=np.int64)
+    defined = np.isfinite(column["statistic"])
+    if defined.any():
+        null = grid.null(column["wander"][defined], simulations=simulations, seed=seed, threads=threads)
+        p_value, placed = null.p_values(column["statistic"]), null.placed
+    else:
+        p_value, placed = np.full(n_tokens, np.nan), np.zeros(len(ramps))
+    return TokenBreaks(
+        start=ramps[column["ramp"], 0],
+        end=ramps[column["ramp"], 1],
+        height=column["height"],
+        before=column["before"],
+        after=column["after"],
+        p_value=p_value,
+        ramps=ramps,
+        placed=placed,
+    )
+
+
+def q_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Benjamini and Hochberg's adjusted p-values; NaN stays NaN and does not count as a test."""
+    adjusted = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(np.isfinite(p_values))
+    order = tested[np.argsort(-p_values[tested], kind="stable")]
+    rank = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(p_values[order] * len(order) / rank))
+    return adjusted

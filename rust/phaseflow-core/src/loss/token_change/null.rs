@@ -1,0 +1,150 @@
+//! What the statistic is where no token breaks: simulated on the same checkpoints, with the same wander.
+//!
+//! How strongly a token wanders differs from token to token, and one token's hundred checkpoints say little about it;
+//! what its best ramp explains is missing from the estimate besides. So the tokens are taken as a population: how
+//! often each estimate comes from each true variance is simulated, and the shares of the true variances are those
+//! under which the estimates are likeliest (by expectation and maximisation). A trajectory that `smooth` fits badly
+//! counts there as one that wanders, and so makes the test more careful rather than pass for a break.
+//!
+//! The p-value of a statistic is the share of simulated ones at or above it. Beyond the largest simulated 1 in
+//! [`TAIL`] the tail is continued as an exponential, which a likelihood ratio's is.
+
+use super::grid::{Grid, WANDER};
+use super::scan::Scan;
+use super::strip::{LANES, Lanes};
+use crate::random::Random;
+use crate::{Cancel, Error, Result};
+
+/// One simulated statistic in so many lies in the tail that is continued.
+const TAIL: usize = 500;
+/// Least number of simulated statistics in that tail.
+const LEAST_IN_TAIL: usize = 20;
+/// One in so many, the largest, tell where a break is placed by chance.
+const PLACED: usize = 10;
+
+/// Tokens simulated at each variance of the wander to learn how it is estimated.
+const TRIALS: usize = 4096;
+/// Rounds of expectation and maximisation.
+const ROUNDS: usize = 500;
+
+/// The distribution of the statistic without a break.
+#[derive(Debug, Clone)]
+pub struct Null {
+    /// Simulated statistics, ascending.
+    statistics: Vec<f64>,
+    /// For each of [`Grid::ramps`] the share of false findings that is placed there, falling and rising alike.
+    pub placed: Vec<f64>,
+    /// Where the continued tail begins, and its mean excess.
+    tail: (f64, f64),
+}
+
+impl Grid {
+    /// The null distribution for tokens that wander as these do: `wander` is [`Scan::wander`](super::Scan::wander).
+    pub fn null(&self, wander: &[u8], simulations: usize, seed: u64, cancel: &Cancel) -> Result<Null> {
+        let least = TAIL * LEAST_IN_TAIL;
+        if simulations < least {
+            return Err(Error::OutOfRange {
+                argument: "simulations",
+                expected: format!("at least {least}"),
+                got: simulations.to_string(),
+            });
+        }
+        if wander.is_empty() {
+            return Err(Error::TooShort { argument: "wander", axis: "token", least: 1, got: 0 });
+        }
+        let population = self.population(wander, seed, cancel)?;
+        let simulated = self.simulate(simulations, &population, seed, cancel)?;
+        let mut statistics = simulated.statistic.clone();
+        statistics.sort_unstable_by(f64::total_cmp);
+        let first = statistics.len() - statistics.len() / TAIL;
+        let start = statistics[first];
+        let excess = statistics[first..].iter().map(|x| x - start).sum::<f64>() / (statistics.len() - first) as f64;
+        let large = statistics[statistics.len() - statistics.len() / PLACED];
+        let mut placed = vec![0.0; self.ramps.len()];
+        for (statistic, &ramp) in simulated.statistic.iter().zip(&simulated.ramp) {
+            placed[ramp as usize] += f64::from(*statistic >= large);
+        }
+        let many: f64 = placed.iter().sum();
+        placed.iter_mut().for_each(|count| *count /= many);
+        Ok(Null { statistics, placed, tail: (start, excess) })
+    }
+
+    /// Shares of the variances [`WANDER`] among the tokens whose estimates are `wander`.
+    fn population(&self, wander: &[u8], seed: u64, cancel: &Cancel) -> Result<[f64; WANDER.len()]> {
+        let measured = shares(wander);
+        let mut estimated = Vec::new();
+        for variance in 0..WANDER.len() {
+            let certain = std::array::from_fn(|index| f64::from(index == variance));
+            let trials = self.simulate(TRIALS, &certain, seed ^ (1 + variance as u64), cancel)?;
+            estimated.push(shares(&trials.wander));
+        }
+        let mut population = [1.0 / WANDER.len() as f64; WANDER.len()];
+        for _ in 0..ROUNDS {
+            let mut next = [0.0; WANDER.len()];
+            for (estimate, share) in measured.iter().enumerate() {
+                let all: f64 = population.iter().zip(&estimated).map(|(part, row)| part * row[estimate]).sum();
+                if all > 0.0 {
+                    for (variance, part) in next.iter_mut().enumerate() {
+                        *part += share * population[variance] * estimated[variance][estimate] / all;
+                    }
+                }
+            }
+            population = next;
+        }
+        Ok(population)
+    }
+
+    /// Scans tokens without a break, whose variances of the wander have the shares `population`.
+    fn simulate(&self, tokens: usize, population: &[f64; WANDER.len()], seed: u64, cancel: &Cancel) -> Result<Scan> {
+        let fill = |index: usize, y: &mut [Lanes]| {
+            let mut random = Random::stream(seed, index as u64);
+            let deviation: Lanes = std::array::from_fn(|_| drawn(population, random.uniform()).sqrt());
+            let mut state = [0.0; LANES];
+            for (at, row) in y.iter_mut().enumerate() {
+                let gap = if at > 0 { (self.u[at] - self.u[at - 1]).sqrt() } else { 0.0 };
+                for lane in 0..LANES {
+                    state[lane] += deviation[lane] * gap * random.normal();
+                    row[lane] = state[lane] + random.normal();
+                }
+            }
+        };
+        self.scan_made_up(tokens.div_ceil(LANES), fill, cancel)
+    }
+}
+
+/// How often each index of [`WANDER`] occurs.
+fn shares(wander: &[u8]) -> [f64; WANDER.len()] {
+    let mut shares = [0.0; WANDER.len()];
+    for &index in wander {
+        if let Some(share) = shares.get_mut(usize::from(index)) {
+            *share += 1.0 / wander.len() as f64;
+        }
+    }
+    shares
+}
+
+/// The variance that a uniform number draws.
+fn drawn(population: &[f64; WANDER.len()], mut uniform: f64) -> f64 {
+    for (variance, share) in WANDER.iter().zip(population) {
+        if uniform < *share {
+            return *variance;
+        }
+        uniform -= share;
+    }
+    WANDER.iter().zip(population).filter(|(_, share)| **share > 0.0).map(|(variance, _)| *variance).fold(0.0, f64::max)
+}
+
+impl Null {
+    /// How often a token without a break has a statistic of this size or larger; NaN stays NaN.
+    pub fn p_value(&self, statistic: f64) -> f64 {
+        if statistic.is_nan() {
+            return f64::NAN;
+        }
+        let n = self.statistics.len();
+        let (start, excess) = self.tail;
+        if statistic > start {
+            return (n / TAIL) as f64 / n as f64 * (-(statistic - start) / excess).exp();
+        }
+        (n - self.statistics.partition_point(|x| *x < statistic)) as f64 / n as f64
+    }
+}

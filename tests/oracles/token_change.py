@@ -1,0 +1,84 @@
+"""The break of one token straight from its definition: dense covariances, one least-squares fit for every ramp."""
+
+import math
+
+import numpy as np
+
+WANDER = (0.0, 0.5, 2.0, 8.0, 32.0, 128.0)
+WIDTHS = (0.0, 0.15, 0.3, 0.6)
+FLANK = 5
+
+
+def on_odds_scale(loss):
+    return np.log(np.expm1(np.maximum(loss, 0.0)) + 0.001)
+
+
+def loss_of(y):
+    """The inverse of the scale of the odds."""
+    return np.log1p(np.maximum(np.exp(y) - 0.001, 0.0))
+
+
+def ramps(u):
+    """(start, end): for each start and width the end that is nearest, with five checkpoints on either side."""
+    found = []
+    for start in range(FLANK - 1, len(u) - FLANK):
+        for width in WIDTHS:
+            if u[start] + width > u[-1]:
+                continue
+            distance = [abs(u[end] - u[start] - width) for end in range(start + 1, len(u))]
+            # Of two ends equally near the later one.
+            end = start + 1 + max(k for k, far in enumerate(distance) if far == min(distance))
+            if end <= len(u) - FLANK and (start, end) not in found:
+                found.append((start, end))
+    return found
+
+
+def best_break(y, steps):
+    """Twice the log likelihood gained, (start, end), height in standard errors, index of the wander."""
+    n = len(steps)
+    u = np.log10(steps)
+    relative = steps / steps[0]
+    base, _ = np.linalg.qr(np.stack([np.ones(n), u, relative**-0.25, relative**-0.5], axis=1))
+    smooth, broken, best = math.inf, math.inf, None
+    for index, wander in enumerate(WANDER):
+        covariance = np.eye(n) + wander * (np.minimum.outer(u, u) - u[0])
+        root = np.linalg.cholesky(covariance)
+        white_base, white_y = np.linalg.solve(root, base), np.linalg.solve(root, y)
+        constant = np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(white_base.T @ white_base)[1]
+        without = squares(white_base, white_y)[0]
+        smooth = min(smooth, constant + (n - 4) * math.log(without))
+        for start, end in ramps(u):
+            shape = np.linalg.solve(root, np.clip((u - u[start]) / (u[end] - u[start]), 0, 1))
+            design = np.column_stack([white_base, shape])
+            with_ramp, height = squares(design, white_y)
+            score = constant + (n - 4) * math.log(with_ramp)
+            if score < broken:
+                error = math.sqrt(with_ramp / (n - 4) / squares(white_base, shape)[0])
+                broken, best = score, ((start, end), height / error, index)
+    return smooth - broken, *best
+
+
+def squares(design, y):
+    """Sum of squared residuals and the last coefficient of a least-squares fit."""
+    coefficients = np.linalg.lstsq(design, y, rcond=None)[0]
+    return float(((y - design @ coefficients) ** 2).sum()), coefficients[-1]
+
+
+def repeat_length(tokens, at):
+    """Longest passage ending at ``at`` that also ends earlier."""
+    longest = 0
+    for end in range(at):
+        length = 0
+        while end - length >= 0 and tokens[end - length] == tokens[at - length]:
+            length += 1
+        longest = max(longest, length)
+    return longest
+
+
+def q_values(p_values):
+    """Smallest rate at which Benjamini and Hochberg's procedure keeps each."""
+    ordered = sorted(p_values)
+    return [
+        min(min(1.0, ordered[rank] * len(ordered) / (rank + 1)) for rank in range(len(ordered)) if ordered[rank] >= p)
+        for p in p_values
+    ]

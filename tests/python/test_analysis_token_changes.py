@@ -1,0 +1,188 @@
+"""Breaks of single tokens in archives: repeated passages, the table, bursts, what is left out."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import phaseflow as pf
+from oracles import token_change as oracle
+from phaseflow.analysis.bursts import histogram, numbered, typical_tokens
+from phaseflow.analysis.repeats import repeat_lengths
+
+STEPS = np.unique(np.round(np.geomspace(1, 10_000, 81)).astype(int))
+CHANGE = 2000
+
+# Repeated passages
+
+
+def test_a_passage_that_stood_before_is_counted_from_its_start() -> None:
+    tokens = np.array([[5, 1, 2, 3, 9, 1, 2, 3, 8], [4, 4, 4, 4, 4, 4, 4, 4, 4]])
+    expected = [[0, 0, 0, 0, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 5, 6, 7, 8]]
+    np.testing.assert_array_equal(repeat_lengths(tokens), expected)
+
+
+@given(st.integers(1, 4), st.integers(0, 25), st.integers(1, 5), st.integers(0, 2**32))
+def test_repeat_lengths_agree_with_looking_everywhere(batch: int, context: int, kinds: int, seed: int) -> None:
+    tokens = np.random.default_rng(seed).integers(0, kinds, (batch, context))
+    expected = [[oracle.repeat_length(list(row), at) for at in range(context)] for row in tokens]
+    np.testing.assert_array_equal(repeat_lengths(tokens), np.reshape(expected, tokens.shape))
+
+
+# An archive in which repeated tokens drop at one step, and nothing else does
+
+
+def text_with_repeats(n_examples: int, context: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 400, (n_examples, context + 1))
+    tokens[:, 40:60] = tokens[:, 10:30]
+    return tokens
+
+
+def run_with_repeats(path: Path, *, change: bool, n_examples: int = 32, context: int = 64) -> Path:
+    """Tokens inside the repeated passage lose 1.5 nats at step CHANGE; the loss is one token short of the tokens."""
+    rng = np.random.default_rng(1)
+    tokens = text_with_repeats(n_examples, context)
+    induced = repeat_lengths(tokens)[:, 1:] >= 2
+    level = rng.uniform(2, 5, induced.shape)
+    vocabulary = {int(token): f"[{token}]" for token in np.unique(tokens)}
+    with pf.Recorder(path, probes={"text": pf.Probe(tokens, vocabulary=vocabulary)}) as recorder:
+        for step in STEPS:
+            drop = 1.5 * induced * (change and step > CHANGE)
+            losses = level + 3 * step**-0.3 - drop + rng.normal(0, 0.3, level.shape)
+            recorder.log(int(step), per_token_loss={"text": losses.astype(np.float16)})
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> pf.Archive:
+    root = tmp_path_factory.mktemp("tokens")
+    run_with_repeats(root / "with", change=True)
+    run_with_repeats(root / "without", change=False)
+    return pf.open(root)
+
+
+def test_the_tokens_that_break_are_those_of_repeated_passages(archive: pf.Archive) -> None:
+    found = archive.token_changes().filter(pl.col("run") == "with")
+    assert found.height > 400
+    assert (found["repeat_length"] >= 2).mean() > 0.95
+    assert (found["size"] < 0).mean() > 0.95
+    assert (found["start"] <= CHANGE).mean() > 0.9
+    assert (found["end"] > CHANGE).mean() > 0.9
+
+
+def test_a_run_without_a_change_has_hardly_any(archive: pf.Archive) -> None:
+    assert archive.token_changes().filter(pl.col("run") == "without").height <= 2
+
+
+def test_each_row_names_its_token_and_what_stood_in_front(archive: pf.Archive) -> None:
+    tokens = text_with_repeats(32, 64)
+    for row in archive.token_changes().head(20).iter_rows(named=True):
+        here = tokens[row["example"], : row["token_index"] + 1]
+        assert row["token"] == here[-1]
+        assert row["text"] == f"[{here[-1]}]"
+        assert row["context"] == "".join(f"[{token}]" for token in here[-17:-1])
+
+
+def test_the_burst_is_where_the_change_is(archive: pf.Archive) -> None:
+    bursts = archive.token_bursts()
+    inside = bursts.drop_nulls("burst")
+    assert inside["run"].unique().to_list() == ["with"]
+    assert inside["burst"].unique().to_list() == [1]
+    assert inside["start"].min() <= CHANGE <= inside["end"].max()
+    assert inside["repeated_share"].min() > 0.9
+    share = (repeat_lengths(text_with_repeats(32, 64))[:, 1:] >= 2).mean()
+    assert inside["repeated_share_of_all"][0] == pytest.approx(share)
+
+
+def test_what_chance_gives_adds_up_to_what_was_found(archive: pf.Archive) -> None:
+    for (_,), bins in archive.token_bursts().group_by("run"):
+        assert bins["expected_falls"].sum() == pytest.approx(bins["falls"].sum())
+
+
+def test_typical_tokens_are_of_the_burst_and_of_different_kinds(archive: pf.Archive) -> None:
+    typical = typical_tokens(archive.token_changes(), archive.token_bursts(), n=4)
+    assert typical.height == 4
+    assert typical["token"].n_unique() == 4
+    assert (typical["burst"] == 1).all()
+    assert typical["p_value"].is_sorted()
+
+
+def test_steps_long_before_the_last_are_left_out(archive: pf.Archive) -> None:
+    everything = archive.token_changes(fdr=1.0, first_step=100)
+    assert everything["start"].min() >= 100
+    assert everything.height == 2 * 32 * 64
+
+
+def test_tables_are_written_with_the_others(archive: pf.Archive, tmp_path: Path) -> None:
+    archive.write_tables(tmp_path)
+    assert pl.read_parquet(tmp_path / "token_changes.parquet").equals(archive.token_changes())
+    assert pl.read_parquet(tmp_path / "token_bursts.parquet").height == archive.token_bursts().height
+
+
+def test_undefined_losses_are_left_out_and_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe(rng.integers(0, 9, (4, 11)))}) as recorder:
+        for step in range(1, 31):
+            losses = rng.normal(3, 0.3, (4, 10))
+            if step == 7:
+                losses[:] = np.nan
+            losses[2, 5] = np.inf if step == 9 else 3.0
+            recorder.log(step, per_token_loss={"text": losses})
+    archive = pf.open(tmp_path / "run")
+    found = archive.token_changes(fdr=1.0)
+    assert found.height == 39
+    told = archive.problems.select("object", "found").rows()
+    assert ("loss/text at step 7", "98% NaN or infinite; the checkpoint is left out") in told
+    assert any(text.startswith("1 tokens with a NaN or infinite loss") for _, text in told)
+
+
+def test_too_few_checkpoints_give_no_rows(tmp_path: Path) -> None:
+    with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe(np.ones((4, 11), int))}) as recorder:
+        for step in range(1, 16):
+            recorder.log(step, per_token_loss={"text": np.ones((4, 10))})
+    archive = pf.open(tmp_path / "run")
+    assert archive.token_changes().is_empty()
+    assert archive.token_bursts().is_empty()
+
+
+def test_a_vocabulary_comes_back_with_the_probe(tmp_path: Path) -> None:
+    vocabulary = {0: "<start>", 5: "naïve\n"}
+    with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe([[0, 5, 7]], vocabulary=vocabulary)}):
+        pass
+    probe = pf.open(tmp_path / "run").runs[0].probes["text"]
+    assert probe.vocabulary == vocabulary
+    assert probe.text([0, 5, 7]) == "<start>naïve\n<7>"
+
+
+# Bursts by hand
+
+
+def test_a_bin_counts_drops_and_rises_and_compares_with_chance() -> None:
+    # Two places of equal chance; ten drops at the first, of ten examples, and one rise at the second.
+    tried = pl.DataFrame(
+        {"start": [100.0, 1000.0], "end": [110.0, 1100.0], "share": [0.5, 0.5], "repeated_share_of_all": [0.25, 0.25]}
+    )
+    changes = pl.DataFrame(
+        {
+            "start": [100.0] * 10 + [1000.0],
+            "end": [110.0] * 10 + [1100.0],
+            "example": np.arange(11, dtype=np.int32),
+            "height": [-5.0] * 10 + [5.0],
+            "repeat_length": [2] * 4 + [0] * 7,
+        }
+    )
+    bins = histogram(changes, tried)
+    first, last = bins.row(0, named=True), bins.row(-1, named=True)
+    assert (first["falls"], first["rises"], first["expected_falls"], first["repeated_share"]) == (10, 0, 5.0, 0.4)
+    assert (last["falls"], last["rises"], last["expected_falls"]) == (0, 1, 5.0)
+    # An excess of 5, Poisson variance 5 above the examples' scatter of 11 * (10/11) * (1/11): z = sqrt(5).
+    assert first["p_value"] == pytest.approx(0.0126736, rel=1e-4)
+    assert last["p_value"] == 1.0
+
+
+def test_neighbouring_bins_are_one_burst() -> None:
+    assert numbered(np.array([True, True, False, False, True, False])) == [1, 1, None, None, 2, None]

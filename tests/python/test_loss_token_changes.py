@@ -1,0 +1,254 @@
+"""Breaks of single tokens: cases by hand, the slow oracle, error rates on planted data, laws, edges."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import phaseflow as pf
+from oracles import token_change as oracle
+from phaseflow import _core
+from phaseflow.metrics._token_scan import q_values
+from strategies import DTYPES, laid_out
+
+STEPS = np.unique(np.round(np.geomspace(10, 10_000, 70))).astype(float)
+
+
+def smooth_losses(
+    n_examples: int, context: int, *, noise: float = 0.3, wander: float = 0.0, seed: int = 0
+) -> np.ndarray:
+    """(checkpoint, batch, pos): every token's log-odds decay at a rate and to a level of their own, wander, are noisy."""
+    rng = np.random.default_rng(seed)
+    shape = (n_examples, context)
+    level, fall, rate = rng.uniform(0, 5, shape), rng.uniform(0, 3, shape), rng.choice([0.25, 0.5], shape)
+    decay = level + fall * (STEPS[:, None, None] / STEPS[0]) ** -rate
+    steps = np.sqrt(np.diff(np.log10(STEPS), prepend=np.log10(STEPS[0])))
+    walk = np.cumsum(steps[:, None, None] * rng.normal(0, wander * noise, (len(STEPS), *shape)), axis=0)
+    return oracle.loss_of(decay + walk + rng.normal(0, noise, (len(STEPS), *shape)))
+
+
+def changes(losses: object, steps: np.ndarray, *, simulations: int = 20_000, **options: object) -> pl.DataFrame:
+    return pf.token_changes(losses, steps, simulations=simulations, **options)
+
+
+# By hand
+
+
+def test_a_token_that_falls_from_three_nats_to_one_is_found_where_it_falls() -> None:
+    losses = smooth_losses(10, 20)
+    losses[:40, 4, 7] = 3.0
+    losses[40:, 4, 7] = 1.0
+    row = changes(losses, STEPS).row(0, named=True)
+    assert (row["example"], row["token_index"]) == (4, 8)
+    assert (row["start"], row["end"]) == (STEPS[39], STEPS[40])
+    assert (row["before"], row["after"], row["size"]) == (3.0, 1.0, -2.0)
+    assert row["height"] < 0
+    assert row["p_value"] <= row["q_value"] < 1e-6
+
+
+def test_a_token_that_rises_has_a_positive_size() -> None:
+    losses = smooth_losses(10, 20)
+    losses[30:, 0, 0] += 3.0
+    row = changes(losses, STEPS).row(0, named=True)
+    assert (row["example"], row["token_index"]) == (0, 1)
+    assert row["size"] > 2
+    assert row["height"] > 0
+
+
+def test_a_fall_over_half_a_decade_has_its_two_ends() -> None:
+    losses = smooth_losses(10, 20, noise=0.05)
+    u = np.log10(STEPS)
+    losses[:, 2, 3] -= 2 * np.clip((u - u[30]) / 0.6, 0, 1)
+    row = changes(losses, STEPS).row(0, named=True)
+    assert (row["example"], row["token_index"]) == (2, 4)
+    assert abs(np.log10(row["start"]) - u[30]) < 0.1
+    assert abs(np.log10(row["end"]) - u[30] - 0.6) < 0.1
+
+
+def test_the_level_before_and_after_is_the_mean_of_eight_checkpoints() -> None:
+    losses = smooth_losses(10, 20, noise=0.05)
+    losses[35:, 1, 1] -= 1.5
+    row = changes(losses, STEPS).row(0, named=True)
+    assert row["end"] == STEPS[35]
+    assert row["before"] == pytest.approx(losses[27:35, 1, 1].mean())
+    assert row["after"] == pytest.approx(losses[35:43, 1, 1].mean())
+
+
+# The oracle
+
+
+def scan(losses: list[np.ndarray], steps: np.ndarray, *, threads: int | None = None) -> dict:
+    return _core.TokenGrid(steps).scan(losses, 0, losses[0].size, threads=threads)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_the_scan_agrees_with_dense_least_squares(data: st.DataObject) -> None:
+    n = data.draw(st.integers(16, 40))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    steps = np.cumsum(rng.uniform(0.2, 3, n)) * rng.choice([0.1, 100])
+    shape = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 9)))
+    losses = 3 + rng.normal(0, 0.5, (n, *shape))
+    losses[rng.integers(5, n - 5) :, 0, 0] -= 2
+    stored = [data.draw(laid_out(one)) for one in losses]
+    found = scan(stored, steps)
+    names = _core.TokenGrid(steps).ramps
+    assert names == oracle.ramps(np.log10(steps))
+    for token in range(losses[0].size):
+        trajectory = np.array([np.asarray(one, dtype=float).reshape(-1)[token] for one in stored])
+        statistic, ramp, height, wander = oracle.best_break(oracle.on_odds_scale(trajectory), steps)
+        assert found["statistic"][token] == pytest.approx(statistic, rel=1e-7, abs=1e-6)
+        assert (names[found["ramp"][token]], found["wander"][token]) == (ramp, wander)
+        assert found["height"][token] == pytest.approx(height, rel=1e-5)
+        start, end = ramp
+        assert found["before"][token] == pytest.approx(trajectory[max(0, start - 7) : start + 1].mean())
+        assert found["after"][token] == pytest.approx(trajectory[end : end + 8].mean())
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(0.25)), min_size=1, max_size=30))
+def test_q_values_are_those_of_the_definition(p_values: list[float]) -> None:
+    np.testing.assert_allclose(q_values(np.array(p_values)), oracle.q_values(p_values), rtol=1e-12)
+
+
+def test_a_token_without_a_p_value_is_no_test() -> None:
+    found = q_values(np.array([0.01, np.nan, 0.04]))
+    np.testing.assert_array_equal(found, [0.02, np.nan, 0.04])
+
+
+# Error rates
+
+
+@pytest.mark.parametrize("wander", [0.0, 1.0, 3.0])
+def test_p_values_of_smooth_tokens_are_uniform(wander: float) -> None:
+    losses = smooth_losses(80, 50, wander=wander, seed=3)
+    p_values = changes(losses, STEPS, fdr=1.0)["p_value"].to_numpy()
+    assert len(p_values) == 4000
+    for level in (0.01, 0.05, 0.2):
+        # Four standard errors, and a fifth more for the wander that is estimated.
+        assert (p_values <= level).mean() < 1.2 * level + 4 * np.sqrt(level / 4000)
+
+
+def test_one_token_in_a_hundred_that_drops_by_itself_is_found_at_the_stated_rate() -> None:
+    # Each by six noise deviations at a step of its own, so that the mean over tokens stays smooth.
+    true, false, near = 0, 0, 0
+    for seed in range(3):
+        losses = smooth_losses(100, 50, wander=0.5, seed=seed)
+        rng = np.random.default_rng(seed)
+        planted = dict(zip(rng.choice(5000, 50, replace=False), rng.integers(12, len(STEPS) - 8, 50), strict=True))
+        for token, checkpoint in planted.items():
+            trajectory = losses[:, token // 50, token % 50]
+            trajectory[checkpoint:] = oracle.loss_of(oracle.on_odds_scale(trajectory[checkpoint:]) - 1.8)
+        for row in changes(losses, STEPS, simulations=100_000).iter_rows(named=True):
+            at = planted.get(row["example"] * 50 + row["token_index"] - 1)
+            true += at is not None
+            false += at is None
+            near += at is not None and abs(np.searchsorted(STEPS, row["end"]) - at) <= 2
+    assert false < 0.1 * (true + false)
+    assert true > 0.95 * 150
+    assert near > 0.9 * true
+
+
+def test_confident_and_unlikely_tokens_are_judged_alike() -> None:
+    # Noise in the logits: small in the loss of a confident token. A test on the loss itself would be fooled by tokens
+    # that become confident.
+    rng = np.random.default_rng(8)
+    margin = np.linspace(-3, 3, 4000).reshape(80, 50) + np.log10(STEPS)[:, None, None]
+    losses = np.log1p(np.exp(-(margin + rng.normal(0, 0.5, (len(STEPS), 80, 50)))))
+    p_values = changes(losses, STEPS, fdr=1.0)["p_value"].to_numpy()
+    assert (p_values <= 0.01).mean() < 0.02
+
+
+# Laws
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    losses = list(smooth_losses(40, 30).astype(np.float32))
+    one, two = (scan(losses, STEPS, threads=threads) for threads in (1, 2))
+    for name, column in one.items():
+        np.testing.assert_array_equal(column, two[name])
+    tables = [changes(losses, STEPS, fdr=1.0, threads=threads) for threads in (1, 2)]
+    assert tables[0].equals(tables[1])
+
+
+def test_a_token_is_judged_by_its_own_losses_alone() -> None:
+    losses = smooth_losses(20, 30)
+    order = np.random.default_rng(1).permutation(600)
+    found = scan(list(losses), STEPS)
+    permuted = scan([one.reshape(-1)[order].reshape(20, 30) for one in losses], STEPS)
+    for name, column in found.items():
+        np.testing.assert_array_equal(column[order], permuted[name])
+
+
+def test_a_part_of_the_tokens_is_scanned_as_in_the_whole() -> None:
+    losses = list(smooth_losses(20, 30))
+    grid = _core.TokenGrid(STEPS)
+    whole = grid.scan(losses, 0, 600, threads=None)
+    parts = [grid.scan(losses, start, stop, threads=None) for start, stop in ((0, 277), (277, 600))]
+    for name, column in whole.items():
+        np.testing.assert_array_equal(column, np.concatenate([part[name] for part in parts]))
+
+
+def test_a_smooth_course_changes_nothing() -> None:
+    # Far above 2 nats the scale of the odds is the loss itself.
+    losses = smooth_losses(20, 30) + 20
+    extra = 3 * (STEPS**-0.5 + np.log(STEPS) / 9)[:, None, None]
+    found, shifted = (changes(one, STEPS, fdr=1.0) for one in (losses, losses + extra))
+    np.testing.assert_allclose(found["p_value"], shifted["p_value"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_stored_type_is_taken(dtype: np.dtype) -> None:
+    losses = smooth_losses(10, 20)
+    losses[40:, 4, 7] -= 2.5
+    row = changes(losses.astype(dtype), STEPS).row(0, named=True)
+    assert (row["example"], row["token_index"], row["end"]) == (4, 8, STEPS[40])
+
+
+# Edges
+
+
+def test_a_token_with_a_nan_is_left_out_and_harms_no_other() -> None:
+    losses = smooth_losses(10, 20)
+    losses[40:, 4, 7] -= 2.5
+    losses[12, 0, 3] = np.nan
+    losses[13, 0, 4] = np.inf
+    found = changes(losses, STEPS, fdr=1.0)
+    assert found.height == 198
+    assert found.row(0)[:2] == (4, 8)
+
+
+def test_tokens_that_never_move_do_not_break() -> None:
+    losses = np.full((len(STEPS), 5, 8), 2.5)
+    found = changes(losses, STEPS, fdr=1.0)
+    assert (found["p_value"] == 1.0).all()
+    assert changes(losses, STEPS).is_empty()
+
+
+def test_nothing_is_tested_where_a_checkpoint_has_no_finite_loss() -> None:
+    losses = smooth_losses(4, 5)
+    losses[9] = np.nan
+    assert changes(losses, STEPS, fdr=1.0).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("losses", "steps", "error"),
+    [
+        (np.ones((15, 2, 3)), np.arange(1, 16), "at least 16"),
+        (np.ones((20, 3)), np.arange(1, 21), "checkpoint, batch, pos"),
+        (np.ones((20, 2, 3)), np.arange(1, 20), "one for every checkpoint"),
+        (np.ones((20, 2, 3)), np.arange(20), "above 0 at checkpoint 0"),
+        (np.ones((20, 2, 3)), np.arange(20, 0, -1), "at checkpoint 1"),
+        ([np.ones((2, 3))] * 19 + [np.ones((2, 4))], np.arange(1, 21), "4 along pos, expected 3"),
+        (np.ones((0, 2, 3)), np.arange(0), "no checkpoints"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused_by_name(losses: object, steps: np.ndarray, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        changes(losses, steps)
+
+
+@pytest.mark.parametrize("options", [{"fdr": 0.0}, {"fdr": 1.1}, {"simulations": 100}, {"seed": -1}])
+def test_parameters_out_of_range_are_refused(options: dict) -> None:
+    with pytest.raises(pf.exceptions.ParameterError, match=next(iter(options))):
+        changes(smooth_losses(2, 3), STEPS, **options)
