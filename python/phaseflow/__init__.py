@@ -12,7 +12,14 @@ from phaseflow._core import __version__
 if TYPE_CHECKING:
     from phaseflow.analysis import Archive, open
     from phaseflow.archive import Probe, Recorder
-    from phaseflow.changepoint import Segmentation, detect, detect_many, detect_windows
+    from phaseflow.changepoint import (
+        Evaluation,
+        Segmentation,
+        detect,
+        detect_many,
+        detect_windows,
+        evaluate_changepoints,
+    )
     from phaseflow.metrics import (
         CompactPattern,
         composition_scores,
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Archive": "analysis",
     "CompactPattern": "metrics",
+    "Evaluation": "changepoint",
     "Probe": "archive",
     "Recorder": "archive",
     "Segmentation": "changepoint",
@@ -41,6 +49,7 @@ _HOME = {
     "detect": "changepoint",
     "detect_many": "changepoint",
     "detect_windows": "changepoint",
+    "evaluate_changepoints": "changepoint",
     "factored_eigenvalues": "metrics",
     "head_scores": "metrics",
     "in_context_learning_interval": "metrics",
@@ -60,6 +69,7 @@ _HOME = {
 __all__ = [
     "Archive",
     "CompactPattern",
+    "Evaluation",
     "Probe",
     "Recorder",
     "Segmentation",
@@ -68,6 +78,7 @@ __all__ = [
     "detect",
     "detect_many",
     "detect_windows",
+    "evaluate_changepoints",
     "factored_eigenvalues",
     "head_scores",
     "in_context_learning_interval",

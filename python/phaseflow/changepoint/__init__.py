@@ -1,8 +1,9 @@
 """Changepoints and phase-change windows of curves."""
 
 from phaseflow.changepoint.detection import detect
+from phaseflow.changepoint.evaluation import Evaluation, evaluate_changepoints
 from phaseflow.changepoint.many import detect_many
 from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.changepoint.windows import detect_windows
 
-__all__ = ["Segmentation", "detect", "detect_many", "detect_windows"]
+__all__ = ["Evaluation", "Segmentation", "detect", "detect_many", "detect_windows", "evaluate_changepoints"]
