@@ -1,0 +1,133 @@
+"""Size, power, location error and interval coverage of detect_windows on simulated learning curves, beside ruptures.
+
+python benches/window_calibration.py                              # about an hour on two cores
+python benches/window_calibration.py --curves 20 --samples 60 --noise independent "AR(1) 0.8"
+
+Size: share of smooth curves, without any window, in which one is found (nominal 0.05). Power, error and coverage: a
+drop of some noise standard deviations over 0.3 decades on the same curves. ruptures is given the noise's true variance
+and BIC's penalty; it finds changepoints, not windows, so only "something is there" is compared.
+"""
+
+import argparse
+import warnings
+
+import numpy as np
+import polars as pl
+import ruptures
+from _timing import write_record
+
+import phaseflow as pf
+
+START, WIDTH = 0.5, 0.3  # of the decades covered; decades
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curves", type=int, default=400, help="simulated curves a row")
+    parser.add_argument("--samples", type=int, nargs="+", default=[30, 120, 200, 1000])
+    parser.add_argument("--grids", nargs="+", choices=GRIDS, default=list(GRIDS))
+    parser.add_argument("--smooth", nargs="+", choices=SMOOTH, default=list(SMOOTH))
+    parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
+    parser.add_argument("--heights", type=float, nargs="+", default=[3, 5, 10], help="drops, in standard deviations")
+    parser.add_argument("--base", default="decay", help="of detect_windows")
+    parser.add_argument("--level", type=float, default=0.05)
+    parser.add_argument("--peer-curves", type=int, default=20, help="of them given to ruptures, up to 200 samples")
+    parser.add_argument("--record", default="window_calibration", help="name of the file under benches/record")
+    options = parser.parse_args()
+    print(__doc__)
+    cases = []
+    for n_samples in options.samples:
+        for spacing in options.grids:
+            x = GRIDS[spacing](n_samples)
+            for smooth in options.smooth:
+                for noise in options.noise:
+                    setting = {"samples": n_samples, "grid": spacing, "smooth": smooth, "noise": noise}
+                    cases.append(setting | row(x, smooth, noise, options))
+                    print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
+    write_record(options.record, cases)
+
+
+GRIDS = {
+    "log-spaced": lambda n: np.logspace(1, 4, n),
+    "uniform": lambda n: np.linspace(1e4 / n, 1e4, n),
+}
+
+# Curves of training length 10,000 that fall from about 40 noise deviations to near 0.
+SMOOTH = {
+    "power law": lambda x: 80 * x**-0.3,
+    "exponential": lambda x: 40 * np.exp(-x / 800),
+    "power and exponential": lambda x: 40 * x**-0.3 + 20 * np.exp(-x / 800),
+    "rate decay at the end": lambda x: 80 * x**-0.3 - 3 * np.clip((x - 8000) / 2000, 0, 1) ** 2,
+}
+
+
+def autoregressive(rho):
+    def draw(random, curves):
+        draws = random.standard_normal(curves.shape)
+        for i in range(1, curves.shape[1]):
+            draws[:, i] = rho * draws[:, i - 1] + np.sqrt(1 - rho**2) * draws[:, i]
+        return draws
+
+    return draw
+
+
+def with_level(random, curves):
+    """Deviation in proportion to the level, 1 in its middle."""
+    level = np.abs(curves) + 1
+    return random.standard_normal(curves.shape) * level / np.median(level)
+
+
+NOISE = {
+    "independent": autoregressive(0.0),
+    "AR(1) 0.5": autoregressive(0.5),
+    "AR(1) 0.8": autoregressive(0.8),
+    "AR(1) 0.9": autoregressive(0.9),
+    "with the level": with_level,
+}
+
+
+def row(x, smooth, noise, options):
+    """Size, and for each height power, median errors in decades and coverage."""
+    random = np.random.default_rng(0)
+    base = np.broadcast_to(SMOOTH[smooth](x), (options.curves, len(x)))
+    curves = base + NOISE[noise](random, base)
+    found = pf.detect_windows(curves, x=x, base=options.base, level=options.level)
+    result = {"size": round(found["series"].n_unique() / options.curves, 4)}
+    if len(x) <= 200:
+        for name, model in (("clinear", "clinear"), ("l2", "l2"), ("normal", "normal")):
+            share = np.mean([peer(model, curve) for curve in curves[: options.peer_curves]])
+            result[f"size of ruptures {name}"] = round(float(share), 4)
+    u = np.log10(x)
+    start = float(u[0] + START * (u[-1] - u[0]))
+    for height in options.heights:
+        dropped = curves - height * np.clip((u - start) / WIDTH, 0, 1)
+        found = pf.detect_windows(dropped, x=x, base=options.base, level=options.level, max_windows=1)
+        result |= {f"{name} at {height:g}": value for name, value in quality(found, start, height, options).items()}
+    return result
+
+
+def quality(found, start, height, options):
+    truth = {"start": 10**start, "end": 10 ** (start + WIDTH), "size": -height}
+    # A window of the right sign that reaches into the true one.
+    hits = found.filter((pl.col("size") < 0) & (pl.col("start") < truth["end"]) & (pl.col("end") > truth["start"]))
+    result = {"power": round(hits["series"].n_unique() / options.curves, 4)}
+    if hits.height:
+        for side in ("start", "end"):
+            error = (hits[side].log10() - np.log10(truth[side])).abs().median()
+            result[f"{side} error"] = round(error, 4)
+        for column, value in truth.items():
+            inside = (hits[f"{column}_lower"] <= value) & (value <= hits[f"{column}_upper"])
+            result[f"{column} covered"] = round(inside.mean(), 4)
+    return result
+
+
+def peer(model, curve):
+    """Whether ruptures finds a changepoint in a curve whose noise has variance 1."""
+    warnings.filterwarnings("ignore", message="New behaviour in v1.1.5")
+    penalty = {"clinear": 2, "l2": 2, "normal": 3}[model] * np.log(len(curve))
+    search = ruptures.BottomUp if model == "clinear" else ruptures.Pelt
+    return len(search(model=model, min_size=3, jump=1).fit(curve).predict(pen=penalty)) > 1
+
+
+if __name__ == "__main__":
+    main()
