@@ -67,12 +67,48 @@ def benjamini_hochberg(p_values, rate):
     return rejected
 
 
-def segment_cost(name, x, signal, start, end):
-    """Residual sum of squares of the segment's own constant or line."""
+def as_seen(name, signal):
+    """The signal as the cost l2 sees it: ranks in uncorrelated coordinates, or directions."""
+    y = np.asarray(signal, float).reshape(len(signal), -1)
+    if name == "rank":
+        ranks = np.stack([[np.mean(np.flatnonzero(np.sort(column) == v)) for v in column] for column in y.T], axis=1)
+        centred = ranks - ranks.mean(0)
+        values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(centred.T)) if len(y) > 1 else np.zeros((1, 1)))
+        return centred @ vectors @ np.diag([1 / np.sqrt(v) if v > 1e-9 else 0.0 for v in values])
+    return y / np.linalg.norm(y, axis=1, keepdims=True)
+
+
+def clipped(y, clip):
+    """The least sum of squared distances, none above ``clip`` squared: the best level is the mean of some neighbours."""
+    ordered = np.sort(y)
+    levels = [ordered[i:j].mean() for i in range(len(y)) for j in range(i + 1, len(y) + 1)]
+    return min(np.minimum((y - level) ** 2, clip**2).sum() for level in levels)
+
+
+def segment_cost(name, x, signal, start, end, noise=1.0):
+    """One segment's cost, from its definition; ``noise`` is the noise variance that the cost was given."""
+    if name in ("rank", "cosine"):
+        return segment_cost("l2", x, as_seen(name, signal), start, end)
+    y = np.asarray(signal, float).reshape(len(signal), -1)
+    part = y[start:end]
+    if name == "l1":
+        return float(np.abs(part - np.median(part, axis=0)).sum())
+    if name == "biweight":
+        return float(clipped(part[:, 0], 3 * np.sqrt(noise)))
+    if name == "normal":
+        covariance = np.atleast_2d(np.cov(part.T, bias=True)) + 1e-6 * noise * np.eye(y.shape[1])
+        return float(len(part) * np.linalg.slogdet(covariance)[1])
+    if name == "poisson":
+        total = part.sum(0)
+        return float(sum(2 * (s - s * np.log(s / len(part))) for s in total if s > 0))
+    if name == "rbf":
+        squares = ((y[:, None] - y[None]) ** 2).sum(-1)
+        median = np.median(squares[np.triu_indices(len(y), 1)]) if len(y) > 1 else 0
+        kernel = np.exp(-squares / (median or 1))[start:end, start:end]
+        return float(len(part) - kernel.sum() / len(part))
     columns = [np.ones(end - start)] + ([np.asarray(x[start:end], float)] if name == "linear" else [])
     design = np.stack(columns, axis=1)
-    y = np.asarray(signal[start:end], float).reshape(end - start, -1)
-    return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).sum())
+    return float(((part - design @ np.linalg.lstsq(design, part, rcond=None)[0]) ** 2).sum())
 
 
 def continuous_cost(x, signal, kinks):
@@ -96,12 +132,39 @@ def all_segmentations(n_samples, min_size=1, jump=1, kinks=False):
     return grow([], places)
 
 
-def total_cost(name, x, signal, changepoints):
+def total_cost(name, x, signal, changepoints, noise=1.0):
     """Sum of segment costs."""
     if name == "clinear":
         return continuous_cost(x, signal, changepoints)
     bounds = [0, *changepoints, len(signal)]
-    return sum(segment_cost(name, x, signal, a, b) for a, b in pairwise(bounds))
+    return sum(segment_cost(name, x, signal, a, b, noise) for a, b in pairwise(bounds))
+
+
+def binary_segmentation(cost, n_samples, penalty, min_size=1, jump=1):
+    """Cut where it gains most while that is more than the penalty; ``cost`` of (start, end)."""
+    found = []
+    while True:
+        gains = [(0.0, None)]
+        for start, end in pairwise([0, *sorted(found), n_samples]):
+            places = [k for k in range(0, end, jump) if k - start >= min_size and end - k >= min_size]
+            gains += [(cost(start, end) - cost(start, k) - cost(k, end), k) for k in places]
+        gain, place = max(gains, key=lambda entry: entry[0])
+        if place is None or gain <= penalty:
+            return sorted(found)
+        found.append(place)
+
+
+def bottom_up(cost, n_samples, penalty, min_size=1, jump=1):
+    """Join the neighbours that lose least while that is no more than the penalty."""
+    step = int(np.ceil(min_size / jump)) * jump
+    found = list(range(step, n_samples - min_size + 1, step))
+    while found:
+        bounds = [0, *found, n_samples]
+        losses = [cost(a, c) - cost(a, b) - cost(b, c) for a, b, c in zip(bounds, bounds[1:], bounds[2:], strict=False)]
+        if min(losses) > penalty:
+            break
+        del found[int(np.argmin(losses))]
+    return found
 
 
 def single_change(series, direction="any", min_size=1):

@@ -246,7 +246,7 @@ def test_the_largest_and_smallest_numbers_are_cut_right():
         ({"signals": [0.0, 1.0], "offsets": [0, 2, 1]}, pf.exceptions.ParameterError, "offsets"),
         ({"signals": [0.0, 1.0], "offsets": [-1, 2]}, pf.exceptions.ParameterError, "from 0 on"),
         ({"signals": [0.0, 1.0], "offsets": [0.0, 2.0]}, pf.exceptions.ParameterError, "integers"),
-        ({"cost": "l3"}, pf.exceptions.UnknownNameError, "l2, linear, clinear"),
+        ({"cost": "l3"}, pf.exceptions.UnknownNameError, "l2, l1, biweight"),
         ({"search": "single", "cost": "linear"}, pf.exceptions.ParameterError, "for cost \"l2\""),
         ({"search": "single", "direction": "left"}, pf.exceptions.UnknownNameError, "any, down, up"),
         ({"direction": "down"}, pf.exceptions.ParameterError, "search=\"single\""),

@@ -3,11 +3,11 @@
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core
 from phaseflow.changepoint.segmentation import Segmentation
-from phaseflow.exceptions import ParameterError, ShapeError
+from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
 
 _INDEPENDENT = "noise independent between samples and equally strong everywhere"
 _GIVEN = "that the {} is right for this signal's noise"
@@ -30,25 +30,39 @@ def detect(
     Parameters
     ----------
     signal
-        ``(sample,)`` or ``(sample, feature)``, finite. An offset or a change of unit changes no changepoint.
+        ``(sample,)`` or ``(sample, feature)``. A sample with a NaN is missing and left out; infinities are refused. An
+        offset or a change of unit changes no changepoint, but for ``"poisson"`` and ``"cosine"``, which have a zero.
     x
         ``(sample,)``: axis of the lines, strictly increasing, evenly spaced or not (step, tokens, or their log). The
         sample number without it. Costs of levels do not look at it.
     cost
-        ``"l2"``: squared distance from the segment's mean, for changes of level. ``"linear"``: squared distance from
-        the segment's own least-squares line in x. ``"clinear"``: squared distance from the least-squares line in x
-        where neighbouring lines meet at the changepoint, for kinks; one feature only.
+        What a segment costs; several features add up unless said otherwise.
+
+        * ``"l2"``: squared distance from the segment's mean, for changes of level. (The kernel "linear" is this.)
+        * ``"l1"``: absolute distance from its median, for heavy-tailed noise.
+        * ``"biweight"``: squared distance from its level, but never more than 3 standard deviations of the noise
+          squared: single wild samples count little. For scores that jump and stay; one feature only.
+        * ``"normal"``: ``count * ln det(covariance)``, for changes of level, spread or correlation.
+        * ``"poisson"``: twice the negative log-likelihood of counts, for changes of rate.
+        * ``"linear"``: squared distance from the segment's own least-squares line in x.
+        * ``"clinear"``: the same where neighbouring lines meet at the changepoint, for kinks; one feature only.
+        * ``"rank"``: l2 of the ranks in uncorrelated coordinates, for changes of level whatever the distribution.
+        * ``"cosine"``: l2 of the samples over their lengths, for changes of direction.
+        * ``"rbf"``: l2 in the space of the Gaussian kernel, its width from the median distance, for changes of any
+          property; quadratic in the samples.
     search
-        All are exact. ``"optimal"``: every pair of samples, quadratic. ``"pelt"``: the same with pruning.
-        ``"functional"``: functional pruning, linear in practice, for ``"clinear"`` and for ``"l2"`` of one feature with
-        ``min_size=1`` and ``jump=1``. ``"auto"``: the fastest for the cost.
+        Exact: ``"optimal"``, every pair of samples, quadratic; ``"pelt"``, the same with pruning; ``"functional"``,
+        functional pruning, linear in practice, for ``"clinear"``, ``"biweight"``, and for ``"l2"``, ``"rank"`` and
+        ``"cosine"`` of one feature with ``min_size=1`` and ``jump=1``. ``"auto"``: the fastest exact one for the cost.
+        Not exact: ``"binseg"`` cuts where it gains most, again and again; ``"bottom-up"`` joins where it costs least.
     penalty
         ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of
-        neighbouring samples. A number: that value, in squared units of the signal, which is what ruptures' ``pen`` is.
+        neighbouring samples where the cost is no likelihood by itself. A number: that value, in the unit of the cost,
+        which is what ruptures' ``pen`` is.
     n_changepoints
         Exactly so many; ``penalty`` is then not used.
     min_size
-        Least samples of a segment.
+        Least samples of a segment; raised to one more than the number of features for ``"normal"``.
     jump
         Changepoints are multiples of this.
     threads
@@ -62,11 +76,12 @@ def detect(
     Raises
     ------
     ShapeError
-        ``signal`` has no samples or not one or two axes, or does not fit ``x``.
+        ``signal`` has no samples, none without a NaN, or not one or two axes, or does not fit ``x``.
     NotFiniteError
-        A NaN or an infinity in ``signal`` or ``x``, named by its index.
+        An infinity in ``signal``, a NaN or an infinity in ``x``, named by its index.
     ParameterError
-        A search that is not exact for the cost, more changepoints than fit, or a parameter out of its range.
+        A search that does not fit the cost, negative counts, a direction of length 0, more changepoints than fit, or a
+        parameter out of its range.
     UnknownNameError
         A cost, search or criterion that does not exist.
 
@@ -75,10 +90,15 @@ def detect(
     The criteria assume independent noise of equal variance. A learning curve seldom has it, and a smooth decay is no
     piecewise constant: for "is there a phase change in this curve" use :func:`detect_windows`.
 
-    BIC charges ``ln(n)`` noise variances for every parameter a changepoint adds: its place, and a level (l2), a slope
-    (clinear) or both (linear) for every feature. PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that
-    it stays exact for ``min_size > 1``. Functional pruning: FPOP,
-    Maidstone, Hocking, Rigaill and Fearnhead 2017. Continuous lines: CPOP, Fearnhead, Maidstone and Letchford 2019.
+    BIC charges ``ln(n)`` for every parameter a changepoint adds, in units of twice the log-likelihood: its place, and a
+    level, a slope (clinear), both (linear), or mean and covariance (normal) for every feature; for rbf, one more. For
+    the squared costs that unit is the noise variance; for l1 half the scale of Laplace noise of that variance; for
+    rbf, as a rule of thumb, half the mean squared distance of neighbours in the kernel's space.
+
+    PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``.
+    Functional pruning: FPOP, Maidstone, Hocking, Rigaill and Fearnhead 2017; for the biweight loss Fearnhead and
+    Rigaill 2019; continuous lines: CPOP, Fearnhead, Maidstone and Letchford 2019. Kernels: Arlot, Celisse and Harchaoui
+    2019. Ranks: Lung-Yut-Fong, Lévy-Leduc and Cappé 2015.
 
     Examples
     --------
@@ -96,9 +116,15 @@ def detect(
     for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump)):
         if count is not None and count < 0:
             raise ParameterError(f"{name} is {count}, expected 0 or above")
+    there: NDArray[np.bool_] = np.logical_not(np.isnan(features).any(axis=1))
+    if len(features) and not there.any():
+        raise ShapeError("signal has a NaN at every sample, needs at least 1 without")
+    if np.isinf(features).any():
+        sample, feature = np.argwhere(np.isinf(features))[0]
+        raise NotFiniteError(f"signal[{sample}, {feature}] is {features[sample, feature]}, expected a number or NaN")
     changepoints, costs, price, noise_variance, ran = _core.detect(
-        axis,
-        features,
+        axis if there.all() else axis[there],
+        features if there.all() else features[there],
         cost=cost,
         search=search,
         penalty=penalty,
@@ -107,6 +133,7 @@ def detect(
         jump=jump,
         threads=threads,
     )
+    changepoints = np.flatnonzero(there)[changepoints]
     bounds = np.array([0, *changepoints, len(features)])
     if n_changepoints is not None:
         criterion, assumption = "number given", _GIVEN.format("given number of changepoints")
@@ -117,7 +144,7 @@ def detect(
     return Segmentation(
         changepoints=changepoints,
         x=axis,
-        means=np.stack([features[start:end].mean(axis=0) for start, end in pairwise(bounds)]),
+        means=np.stack([features[start:end][there[start:end]].mean(axis=0) for start, end in pairwise(bounds)]),
         costs=costs,
         penalty=price,
         noise_variance=noise_variance,

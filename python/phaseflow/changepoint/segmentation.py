@@ -25,15 +25,16 @@ class Segmentation:
     x
         ``(sample,)``: the axis.
     means
-        ``(segment, feature)``: mean of the signal over every segment.
+        ``(segment, feature)``: mean of the signal over every segment, without missing samples.
     costs
-        ``(segment,)``: cost of every segment, in squared units of the signal.
+        ``(segment,)``: cost of every segment: in squared units of the signal for l2, biweight, linear and clinear, in
+        its unit for l1, a number for the others.
     penalty
         What a changepoint had to be worth, in the same unit; ``None`` where their number was given.
     noise_variance
         Variance the penalty was made from; ``None`` where it was given as a number, or not needed.
     cost_name, search, criterion
-        What was asked for; ``search`` is the one that ran. All are exact.
+        What was asked for; ``search`` is the one that ran. All but "binseg" and "bottom-up" are exact.
     assumption
         What has to hold for the number of changepoints to mean something.
     """

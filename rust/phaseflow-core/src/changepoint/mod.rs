@@ -7,6 +7,7 @@ mod knots;
 mod linear_algebra;
 mod many;
 mod penalty;
+mod prepare;
 mod request;
 mod search;
 mod segmentation;

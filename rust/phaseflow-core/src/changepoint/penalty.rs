@@ -94,10 +94,16 @@ pub(crate) fn variance_of(differences: &mut [f64]) -> f64 {
     }
     let mean_square = differences.iter().map(|value| value * value).sum::<f64>() / count as f64;
     differences.iter_mut().for_each(|value| *value = value.abs());
-    let (below, &mut upper, _) = differences.select_nth_unstable_by(count / 2, f64::total_cmp);
-    let lower = if count.is_multiple_of(2) { below.iter().copied().fold(0.0, f64::max) } else { upper };
-    let median = 0.5 * (lower + upper);
+    let median = median(differences);
     if median > 0.0 { (NORMAL_MEDIAN * median).powi(2) } else { mean_square }
+}
+
+/// The middle value, or the mean of the two in the middle; reorders, needs at least one.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    let count = values.len();
+    let (below, &mut upper, _) = values.select_nth_unstable_by(count / 2, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| count.is_multiple_of(2)).unwrap_or(upper);
+    0.5 * lower + 0.5 * upper
 }
 
 /// First differences of a signal of levels, weighted for [`variance_of`].

@@ -10,48 +10,102 @@ use crate::{Error, Result};
 pub enum CostName {
     /// Squared distance from the segment's mean.
     L2,
+    /// Absolute distance from the segment's median.
+    L1,
+    /// Squared distance from the segment's level, a multiple of the noise at most.
+    Biweight,
+    /// Twice the negative log-likelihood of normal samples with the segment's mean and covariance.
+    Normal,
+    /// Twice the negative log-likelihood of counts with the segment's rate.
+    Poisson,
     /// Squared distance from the segment's own line in x.
     Linear,
     /// Squared distance from a continuous curve of lines in x.
     ContinuousLinear,
+    /// l2 of the samples' ranks.
+    Rank,
+    /// l2 of the samples' directions.
+    Cosine,
+    /// l2 in the space of the Gaussian kernel.
+    Rbf,
 }
 
-/// How the cheapest segmentation is sought; all are exact.
+/// How the cheapest segmentation is sought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchName {
     /// The fastest exact one for the cost.
     Auto,
-    /// All pairs of changepoints.
+    /// All pairs of changepoints; exact.
     Optimal,
-    /// All pairs, with starts dropped that cannot win.
+    /// All pairs, with starts dropped that cannot win; exact.
     Pelt,
-    /// Costs as functions of the last value, dropped where they are nowhere the lowest.
+    /// Costs as functions of the last value, dropped where they are nowhere the lowest; exact.
     Functional,
+    /// Cut after cut where it gains most.
+    BinarySegmentation,
+    /// Join after join where it costs least.
+    BottomUp,
 }
 
 impl CostName {
-    const NAMED: [(&'static str, Self); 3] =
-        [("l2", Self::L2), ("linear", Self::Linear), ("clinear", Self::ContinuousLinear)];
+    const NAMED: [(&'static str, Self); 10] = [
+        ("l2", Self::L2),
+        ("l1", Self::L1),
+        ("biweight", Self::Biweight),
+        ("normal", Self::Normal),
+        ("poisson", Self::Poisson),
+        ("linear", Self::Linear),
+        ("clinear", Self::ContinuousLinear),
+        ("rank", Self::Rank),
+        ("cosine", Self::Cosine),
+        ("rbf", Self::Rbf),
+    ];
 
-    /// The cost named `"l2"`, `"linear"` or `"clinear"`.
+    /// The cost of this name.
     pub fn from_name(name: &str) -> Result<Self> {
         lookup("cost", name, &Self::NAMED)
     }
 
-    /// Parameters that one changepoint adds: its place and, for every feature, a level, a slope, or both.
+    fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(_, cost)| *cost == self).map_or("", |(name, _)| name)
+    }
+
+    /// Parameters that one changepoint adds: its place, and what a segment has of its own.
     pub(crate) fn parameters(self, features: usize) -> usize {
         match self {
-            Self::L2 | Self::ContinuousLinear => 1 + features,
+            Self::L2 | Self::L1 | Self::Biweight | Self::Poisson | Self::Rank | Self::Cosine => 1 + features,
+            Self::Normal => 1 + features + features * (features + 1) / 2,
             Self::Linear => 1 + 2 * features,
+            Self::ContinuousLinear | Self::Rbf => 2,
+        }
+    }
+
+    /// The least samples with which a segment's own parameters say anything.
+    fn least_size(self, features: usize) -> usize {
+        if self == Self::Normal { 1 + features } else { 1 }
+    }
+
+    /// The power of the signal's unit in the cost.
+    pub(crate) fn dimension(self) -> i32 {
+        match self {
+            Self::L2 | Self::Biweight | Self::Linear | Self::ContinuousLinear => 2,
+            Self::L1 => 1,
+            Self::Normal | Self::Poisson | Self::Rank | Self::Cosine | Self::Rbf => 0,
         }
     }
 }
 
 impl SearchName {
-    const NAMED: [(&'static str, Self); 4] =
-        [("auto", Self::Auto), ("optimal", Self::Optimal), ("pelt", Self::Pelt), ("functional", Self::Functional)];
+    const NAMED: [(&'static str, Self); 6] = [
+        ("auto", Self::Auto),
+        ("optimal", Self::Optimal),
+        ("pelt", Self::Pelt),
+        ("functional", Self::Functional),
+        ("binseg", Self::BinarySegmentation),
+        ("bottom-up", Self::BottomUp),
+    ];
 
-    /// The search named `"auto"`, `"optimal"`, `"pelt"` or `"functional"`.
+    /// The search of this name.
     pub fn from_name(name: &str) -> Result<Self> {
         lookup("search", name, &Self::NAMED)
     }
@@ -88,51 +142,80 @@ pub struct Request {
 }
 
 impl Request {
-    /// The search that is meant, where it is exact for the cost.
+    /// The search that is meant, where it is what it says for the cost.
     pub(crate) fn resolve(self, features: usize) -> Result<SearchName> {
-        let refuse = |what: &str, next: &str| Err(Error::Unsupported { what: what.into(), next: next.into() });
-        if self.cost == CostName::ContinuousLinear && features != 1 {
+        let refuse = |what: String, next: &str| Err(Error::Unsupported { what, next: next.into() });
+        let cost = self.cost.name();
+        let fixed = self.n_changepoints.is_some();
+        let whole = matches!(self.cost, CostName::ContinuousLinear | CostName::Biweight);
+        if whole && features != 1 {
             return refuse(
-                &format!("cost \"clinear\" is defined for one feature, signal has {features}"),
-                "pass one feature at a time, or cost=\"linear\"",
+                format!("cost \"{cost}\" is defined for one feature, signal has {features}"),
+                "pass one feature at a time, or another cost",
             );
         }
-        let levels = self.cost == CostName::L2 && features == 1 && self.min_size == 1 && self.jump == 1;
-        match (self.search, self.cost, self.n_changepoints.is_some()) {
-            (SearchName::Auto | SearchName::Functional, CostName::ContinuousLinear, _) => Ok(SearchName::Functional),
-            (_, CostName::ContinuousLinear, _) => refuse(
-                "cost \"clinear\" ties neighbouring segments together, which this search does not see",
+        if self.cost == CostName::Biweight && (fixed || self.min_size > 1 || self.jump > 1) {
+            return refuse(
+                "cost \"biweight\" is searched by functional pruning, which needs a penalty, min_size=1 and jump=1"
+                    .into(),
+                "leave those out, or pass cost=\"l1\"",
+            );
+        }
+        let levels = matches!(self.cost, CostName::L2 | CostName::Rank | CostName::Cosine)
+            && features == 1
+            && self.min_size == 1
+            && self.jump == 1;
+        match self.search {
+            SearchName::Auto | SearchName::Functional if whole => Ok(SearchName::Functional),
+            _ if whole => refuse(
+                format!("cost \"{cost}\" does not split into segments for this search"),
                 "pass search=\"functional\" or \"auto\"",
             ),
-            (SearchName::Auto, _, true) | (SearchName::Optimal, _, _) => Ok(SearchName::Optimal),
-            (SearchName::Pelt | SearchName::Functional, _, true) => refuse(
-                "this search prunes by a penalty, which a given number of changepoints does not have",
+            SearchName::BinarySegmentation | SearchName::BottomUp if self.cost == CostName::Rbf => refuse(
+                "cost \"rbf\" of single segments takes quadratic time, which a greedy search asks for again and again"
+                    .into(),
+                "pass search=\"auto\", which is exact",
+            ),
+            SearchName::BinarySegmentation | SearchName::BottomUp => Ok(self.search),
+            SearchName::Auto if fixed => Ok(SearchName::Optimal),
+            SearchName::Optimal => Ok(SearchName::Optimal),
+            SearchName::Pelt | SearchName::Functional if fixed => refuse(
+                "this search prunes by a penalty, which a given number of changepoints does not have".into(),
                 "pass search=\"optimal\" or \"auto\"",
             ),
-            (SearchName::Auto | SearchName::Functional, _, false) if levels => Ok(SearchName::Functional),
-            (SearchName::Functional, _, false) => refuse(
-                "search \"functional\" is exact for cost \"clinear\", and for cost \"l2\" of one feature with \
-                 min_size=1 and jump=1",
+            SearchName::Auto | SearchName::Functional if levels => Ok(SearchName::Functional),
+            SearchName::Functional => refuse(
+                "search \"functional\" is for the costs \"clinear\" and \"biweight\", and for \"l2\", \"rank\" and \
+                 \"cosine\" of one feature with min_size=1 and jump=1"
+                    .into(),
                 "pass search=\"pelt\" or \"auto\"",
             ),
-            (SearchName::Auto | SearchName::Pelt, _, false) => Ok(SearchName::Pelt),
+            SearchName::Auto | SearchName::Pelt => Ok(SearchName::Pelt),
         }
     }
 
-    /// The penalty in squared units of a signal that was divided by `unit`, and the noise variance it was made from.
+    /// The request with `min_size` at what the cost needs, where the signal is long enough for that.
+    pub(crate) fn raised(self, features: usize, n_samples: usize) -> Self {
+        let least = self.cost.least_size(features).min(n_samples);
+        Self { min_size: if self.min_size > 0 { self.min_size.max(least) } else { 0 }, ..self }
+    }
+
+    /// The price of a changepoint for a signal that was divided by `unit`. A criterion charges for parameters in what
+    /// `worth` says, which comes back.
     pub(crate) fn price(
         self,
         features: usize,
         n_samples: usize,
         unit: f64,
-        variance: impl FnOnce() -> f64,
+        worth: impl FnOnce() -> f64,
     ) -> (f64, Option<f64>) {
         match self.penalty {
-            Penalty::Value(value) => (value / unit / unit, None),
+            // Once for every power of the unit: the power itself may overflow.
+            Penalty::Value(value) => ((0..self.cost.dimension()).fold(value, |value, _| value / unit), None),
             criterion => {
-                let variance = variance();
-                let price = criterion.criterion(self.cost.parameters(features), n_samples, variance);
-                (price.unwrap_or(0.0), Some(variance))
+                let worth = worth();
+                let price = criterion.criterion(self.cost.parameters(features), n_samples, worth);
+                (price.unwrap_or(0.0), Some(worth))
             }
         }
     }

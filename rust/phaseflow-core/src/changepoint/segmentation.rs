@@ -2,21 +2,28 @@
 
 use ndarray::ArrayView2;
 
-use super::centred::{Unit, centre, unit_axis};
-use super::cost::{L2, Linear, NeverRaisedBySplitting};
+use super::centred::unit_axis;
+use super::cost::{L1, L2, Linear, NeverRaisedBySplitting, Normal, Poisson, Rbf};
 use super::penalty::{Penalty, noise_variance};
+use super::prepare::{Prepared, prepare};
 use super::request::{CostName, Request, SearchName};
 use super::search::{
-    Envelope, Grid, continuous_fixed, continuous_penalised, functional, optimal_fixed, optimal_penalised, pelt,
+    Envelope, Grid, Stop, binary_segmentation, bottom_up, clipped_cost, continuous_fixed, continuous_penalised,
+    functional, optimal_fixed, optimal_penalised, pelt, robust,
 };
 use crate::{Cancel, Error, Result};
+
+/// The biweight loss stops growing at so many standard deviations of the noise (Fearnhead and Rigaill 2019).
+const CLIP: f64 = 3.0;
+/// Part of the noise variance that a segment's own variance is raised by.
+const FLOOR: f64 = 1e-6;
 
 /// What is found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segmentation {
     /// First sample of every segment but the first.
     pub changepoints: Vec<usize>,
-    /// Cost of every segment, in squared units of the signal.
+    /// Cost of every segment, in the unit of the cost.
     pub costs: Vec<f64>,
     /// Price of a changepoint, where their number was not given.
     pub penalty: Option<f64>,
@@ -28,30 +35,58 @@ pub struct Segmentation {
 
 /// The cheapest segmentation of `signal` (sample, feature) on the axis `x`.
 pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: &Cancel) -> Result<Segmentation> {
+    let features = signal.ncols();
+    let request = request.raised(features, signal.nrows());
     request.check(x, &signal)?;
-    let search = request.resolve(signal.ncols())?;
-    let mut signal = signal.to_owned();
-    let Unit { size: unit, resolution } = centre(signal.view_mut());
+    let search = request.resolve(features)?;
+    let Prepared { signal, unit } = prepare(request.cost, signal)?;
     let x = unit_axis(x);
-    let lines = request.cost != CostName::L2;
-    let (penalty, variance) = request.price(signal.ncols(), signal.nrows(), unit, || {
-        noise_variance(&x, signal.view(), lines).max(resolution * resolution)
-    });
-    let run = Run { x: &x, signal: signal.view(), request, search, penalty };
-    let (changepoints, costs) = match request.cost {
-        CostName::L2 => run.separate(&L2::new(signal.view()), cancel)?,
-        CostName::Linear => run.separate(&Linear::new(&x, signal.view()), cancel)?,
-        CostName::ContinuousLinear => run.continuous(cancel)?,
+    let lines = matches!(request.cost, CostName::Linear | CostName::ContinuousLinear);
+    let noise = noise_variance(&x, signal.view(), lines).max(unit.resolution * unit.resolution);
+    let kernel = (request.cost == CostName::Rbf).then(|| Rbf::new(signal.view()));
+    // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
+    let worth = match request.cost {
+        CostName::L1 => 0.5 * (0.5 * noise).sqrt(), // half the scale of Laplace noise of that variance
+        CostName::Normal | CostName::Poisson | CostName::Rank => 1.0,
+        CostName::Rbf => kernel.as_ref().map_or(1.0, Rbf::noise_variance),
+        _ => noise,
+    };
+    let (penalty, charged) = request.price(features, signal.nrows(), unit.size, || worth);
+    let clip = CLIP * noise.sqrt();
+    let run = Run { x: &x, signal: signal.view(), request, search, penalty, clip };
+    let (changepoints, costs) = match (request.cost, kernel) {
+        (_, Some(mut kernel)) => run.separate(&mut kernel, cancel)?,
+        (CostName::L1, _) => run.separate(&mut L1::new(signal.view()), cancel)?,
+        (CostName::Normal, _) => {
+            let floor = (FLOOR * noise).max(f64::MIN_POSITIVE);
+            run.separate(&mut Normal::new(signal.view(), floor), cancel)?
+        }
+        (CostName::Poisson, _) => run.separate(&mut Poisson::new(signal.view()), cancel)?,
+        (CostName::Linear, _) => run.separate(&mut Linear::new(&x, signal.view()), cancel)?,
+        (CostName::ContinuousLinear, _) => run.continuous(cancel)?,
+        (CostName::Biweight, _) => run.clipped(cancel)?,
+        (CostName::L2 | CostName::Rank | CostName::Cosine | CostName::Rbf, _) => {
+            run.separate(&mut L2::new(signal.view()), cancel)?
+        }
     };
     let fixed = request.n_changepoints.is_some();
+    let dimension = request.cost.dimension();
+    let in_unit = |value: f64, dimension: i32| (0..dimension).fold(value, |value, _| value * unit.size);
+    // The log-likelihood of a segment moves by the log of the unit for each of its numbers.
+    let per_sample = if request.cost == CostName::Normal { 2.0 * features as f64 * unit.size.ln() } else { 0.0 };
+    let bounds = run.bounds(&changepoints);
+    let costs = bounds
+        .windows(2)
+        .zip(costs)
+        .map(|(bound, cost)| in_unit(cost, dimension) + per_sample * (bound[1] - bound[0]) as f64);
     Ok(Segmentation {
-        changepoints,
-        costs: costs.into_iter().map(|cost| cost * unit * unit).collect(),
+        costs: costs.collect(),
         penalty: (!fixed).then_some(match request.penalty {
             Penalty::Value(value) => value,
-            _ => penalty * unit * unit,
+            _ => in_unit(penalty, dimension),
         }),
-        noise_variance: variance.filter(|_| !fixed).map(|variance| variance * unit * unit),
+        noise_variance: charged.filter(|_| !fixed && dimension > 0).map(|_| in_unit(noise, 2)),
+        changepoints,
         search,
     })
 }
@@ -62,6 +97,7 @@ struct Run<'a> {
     request: Request,
     search: SearchName,
     penalty: f64,
+    clip: f64,
 }
 
 impl Run<'_> {
@@ -70,18 +106,30 @@ impl Run<'_> {
     }
 
     /// For costs whose segments do not know of each other.
-    fn separate(&self, cost: &impl NeverRaisedBySplitting, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
-        let changepoints = match (self.request.n_changepoints, self.search) {
-            (Some(count), _) => self.enough(optimal_fixed(cost, self.grid(), count, cancel)?)?,
-            (None, SearchName::Functional) => {
-                let y: Vec<f64> = self.signal.column(0).to_vec();
-                functional(&y, self.penalty, &mut Envelope::default(), cancel)?
+    fn separate(&self, cost: &mut impl NeverRaisedBySplitting, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
+        let grid = self.grid();
+        let stop = self.request.n_changepoints.map_or(Stop::Penalty(self.penalty), Stop::Count);
+        let changepoints = match (self.search, self.request.n_changepoints) {
+            (SearchName::BinarySegmentation, _) => self.counted(binary_segmentation(cost, grid, stop, cancel)?)?,
+            (SearchName::BottomUp, _) => self.counted(bottom_up(cost, grid, stop, cancel)?)?,
+            (_, Some(count)) => self.enough(optimal_fixed(cost, grid, count, cancel)?)?,
+            (SearchName::Functional, _) => {
+                functional(&self.signal.column(0).to_vec(), self.penalty, &mut Envelope::default(), cancel)?
             }
-            (None, SearchName::Pelt) => pelt(cost, self.grid(), self.penalty, cancel)?,
-            (None, _) => optimal_penalised(cost, self.grid(), self.penalty, cancel)?,
+            (SearchName::Pelt, _) => pelt(cost, grid, self.penalty, cancel)?,
+            _ => optimal_penalised(cost, grid, self.penalty, cancel)?,
         };
         let bounds = self.bounds(&changepoints);
         let costs = bounds.windows(2).map(|bound| cost.of(bound[0], bound[1])).collect();
+        Ok((changepoints, costs))
+    }
+
+    /// For the biweight loss.
+    fn clipped(&self, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
+        let y = self.signal.column(0).to_vec();
+        let changepoints = robust(&y, self.penalty, self.clip, cancel)?;
+        let bounds = self.bounds(&changepoints);
+        let costs = bounds.windows(2).map(|bound| clipped_cost(&y[bound[0]..bound[1]], self.clip)).collect();
         Ok((changepoints, costs))
     }
 
@@ -100,6 +148,12 @@ impl Run<'_> {
 
     fn bounds(&self, changepoints: &[usize]) -> Vec<usize> {
         std::iter::once(0).chain(changepoints.iter().copied()).chain([self.signal.nrows()]).collect()
+    }
+
+    /// What a greedy search found, where it is as many as were asked for.
+    fn counted(&self, found: Vec<usize>) -> Result<Vec<usize>> {
+        let as_asked = self.request.n_changepoints.is_none_or(|count| count == found.len());
+        self.enough(as_asked.then_some(found))
     }
 
     fn enough(&self, found: Option<Vec<usize>>) -> Result<Vec<usize>> {

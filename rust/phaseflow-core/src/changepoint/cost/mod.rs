@@ -1,15 +1,30 @@
 //! What a segment costs: how badly one simple model fits the samples `[start, end)`.
 
+mod l1;
 mod l2;
 mod linear;
+mod normal;
+mod poisson;
+mod rbf;
 
+pub(crate) use l1::L1;
 pub(crate) use l2::L2;
 pub(crate) use linear::{LineMoments, Linear};
+pub(crate) use normal::Normal;
+pub(crate) use poisson::Poisson;
+pub(crate) use rbf::Rbf;
 
 /// The cost of any segment of one signal.
 pub(crate) trait Cost {
     /// Cost of the samples `start..end`, at least one.
     fn of(&self, start: usize, end: usize) -> f64;
+
+    /// Costs of the segments from each of `starts` (increasing, below `end`) to `end`. A cost may rely on calls
+    /// coming with growing ends and without new starts below the first one, or else with a smaller end.
+    fn scan(&mut self, starts: &[usize], end: usize, values: &mut Vec<f64>) {
+        values.clear();
+        values.extend(starts.iter().map(|&start| self.of(start, end)));
+    }
 }
 
 /// A cost that a split never raises: `of(s, u) >= of(s, t) + of(t, u)`. Only such a cost may be pruned.

@@ -16,22 +16,41 @@ use crate::{Cancel, Result};
 
 /// A start of the last segment and the levels up to which it is the lowest.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
-    until: f64,
-    count: f64,
-    mean: f64,
-    level: f64,
-    from: usize,
+pub(super) struct Piece {
+    pub(super) until: f64,
+    pub(super) count: f64,
+    pub(super) mean: f64,
+    pub(super) level: f64,
+    pub(super) from: usize,
 }
 
 impl Piece {
-    fn fresh(from: usize, level: f64, until: f64) -> Self {
+    pub(super) fn fresh(from: usize, level: f64, until: f64) -> Self {
         Self { until, count: 0.0, mean: 0.0, level, from }
     }
 
     #[inline(always)]
-    fn at(&self, mu: f64) -> f64 {
+    pub(super) fn at(&self, mu: f64) -> f64 {
         self.level + self.count * (mu - self.mean) * (mu - self.mean)
+    }
+
+    /// Adds `(value - mu)^2`.
+    #[inline(always)]
+    pub(super) fn add(&mut self, value: f64) {
+        let distance = value - self.mean;
+        self.count += 1.0;
+        self.mean += distance / self.count;
+        self.level += distance * (value - self.mean);
+    }
+
+    /// The lowest value from `left` on.
+    #[inline(always)]
+    pub(super) fn lowest(&self, left: f64) -> f64 {
+        if self.mean < left || self.mean > self.until {
+            self.at(if self.mean < left { left } else { self.until })
+        } else {
+            self.level
+        }
     }
 }
 
@@ -71,15 +90,8 @@ fn add(pieces: &mut [Piece], value: f64, lowest: f64) -> (f64, usize) {
     let mut best = (f64::INFINITY, 0);
     let mut left = lowest;
     for piece in pieces {
-        let distance = value - piece.mean;
-        piece.count += 1.0;
-        piece.mean += distance / piece.count;
-        piece.level += distance * (value - piece.mean);
-        let here = if piece.mean < left || piece.mean > piece.until {
-            piece.at(if piece.mean < left { left } else { piece.until })
-        } else {
-            piece.level
-        };
+        piece.add(value);
+        let here = piece.lowest(left);
         if here < best.0 {
             best = (here, piece.from);
         }
@@ -90,7 +102,7 @@ fn add(pieces: &mut [Piece], value: f64, lowest: f64) -> (f64, usize) {
 
 /// The envelope after a segment that starts at `from` may take over wherever that costs no more than `price`.
 #[inline(always)]
-fn cut(pieces: &[Piece], next: &mut Vec<Piece>, price: f64, from: usize, lowest: f64) {
+pub(super) fn cut(pieces: &[Piece], next: &mut Vec<Piece>, price: f64, from: usize, lowest: f64) {
     next.clear();
     let mut left = lowest;
     // Where the fresh start's turn has come and not yet ended.

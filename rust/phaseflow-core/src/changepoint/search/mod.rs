@@ -1,17 +1,21 @@
-//! Which segmentation is cheapest: exact searches.
+//! Which segmentation is cheapest. All but the greedy searches are exact.
 //!
-//! All minimise `sum of segment costs + penalty * number of changepoints` over segmentations whose segments have at
+//! They minimise `sum of segment costs + penalty * number of changepoints` over segmentations whose segments have at
 //! least `min_size` samples and whose changepoints are multiples of `jump`, or the sum of costs for a given number.
 
 mod continuous;
 mod functional;
+mod greedy;
 mod optimal;
 mod pelt;
+mod robust;
 
 pub(crate) use continuous::{continuous_fixed, continuous_penalised};
 pub(crate) use functional::{Envelope, functional};
+pub(crate) use greedy::{Stop, binary_segmentation, bottom_up};
 pub(crate) use optimal::{optimal_fixed, optimal_penalised};
 pub(crate) use pelt::pelt;
+pub(crate) use robust::{clipped_cost, robust};
 
 /// Which changepoints are allowed.
 #[derive(Debug, Clone, Copy)]

@@ -10,15 +10,9 @@ use super::{Grid, changepoints};
 use crate::changepoint::cost::NeverRaisedBySplitting;
 use crate::{Cancel, Result};
 
-struct Start {
-    at: usize,
-    /// The first end at which this start cannot be the best any more.
-    expires: usize,
-}
-
 /// The cheapest segmentation at a penalty.
 pub(crate) fn pelt(
-    cost: &impl NeverRaisedBySplitting,
+    cost: &mut impl NeverRaisedBySplitting,
     grid: Grid,
     penalty: f64,
     cancel: &Cancel,
@@ -26,25 +20,26 @@ pub(crate) fn pelt(
     let mut best = vec![f64::INFINITY; grid.n_samples + 1];
     let mut before = vec![0; grid.n_samples + 1];
     best[0] = -penalty;
-    let mut starts = vec![Start { at: 0, expires: usize::MAX }];
+    let mut starts = vec![0];
+    // The first end at which each start cannot be the best any more.
+    let mut expires = vec![usize::MAX; grid.n_samples + 1];
     let mut values = Vec::new();
     for end in grid.ends() {
         cancel.check()?;
-        starts.retain(|start| start.expires > end);
-        values.clear();
-        for start in &starts {
-            let value = best[start.at] + cost.of(start.at, end);
-            values.push(value);
-            if start.at + grid.min_size <= end && value + penalty < best[end] {
-                (best[end], before[end]) = (value + penalty, start.at);
+        starts.retain(|&start| expires[start] > end);
+        cost.scan(&starts, end, &mut values);
+        for (&start, value) in starts.iter().zip(&values) {
+            let value = best[start] + value + penalty;
+            if start + grid.min_size <= end && value < best[end] {
+                (best[end], before[end]) = (value, start);
             }
         }
-        for (start, value) in starts.iter_mut().zip(&values) {
-            if *value > best[end] {
-                start.expires = start.expires.min(end + grid.min_size);
+        for (&start, value) in starts.iter().zip(&values) {
+            if best[start] + value > best[end] {
+                expires[start] = expires[start].min(end + grid.min_size);
             }
         }
-        starts.push(Start { at: end, expires: usize::MAX });
+        starts.push(end);
     }
     Ok(changepoints(&before))
 }

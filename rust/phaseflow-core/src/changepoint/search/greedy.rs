@@ -1,0 +1,138 @@
+//! Greedy searches: fast for any cost, not exact.
+//!
+//! Binary segmentation (Scott and Knott 1974) cuts, again and again, where a cut gains most. Bottom-up (Keogh et al.
+//! 2001) starts from the smallest segments and joins, again and again, the neighbours whose joining costs least.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::Grid;
+use crate::changepoint::cost::Cost;
+use crate::{Cancel, Result};
+
+/// When enough is cut or joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    /// A changepoint must be worth more than this.
+    Penalty(f64),
+    /// At this number of changepoints.
+    Count(usize),
+}
+
+/// A heap entry: the largest `key` first, of equal keys the earliest place.
+struct Entry<T> {
+    key: f64,
+    place: usize,
+    what: T,
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.total_cmp(&other.key).then(other.place.cmp(&self.place))
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+/// Cuts from the whole signal down; fewer changepoints than counted where no more fit.
+pub(crate) fn binary_segmentation(cost: &impl Cost, grid: Grid, stop: Stop, cancel: &Cancel) -> Result<Vec<usize>> {
+    let mut cuts = BinaryHeap::new();
+    cuts.extend(best_cut(cost, grid, 0, grid.n_samples, cancel)?);
+    let mut found = Vec::new();
+    while let Some(Entry { key: gain, place, what: (start, end) }) = cuts.pop() {
+        let enough = match stop {
+            Stop::Penalty(penalty) => gain <= penalty,
+            Stop::Count(count) => found.len() == count,
+        };
+        if enough {
+            break;
+        }
+        found.push(place);
+        cuts.extend(best_cut(cost, grid, start, place, cancel)?);
+        cuts.extend(best_cut(cost, grid, place, end, cancel)?);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn best_cut(
+    cost: &impl Cost,
+    grid: Grid,
+    start: usize,
+    end: usize,
+    cancel: &Cancel,
+) -> Result<Option<Entry<(usize, usize)>>> {
+    cancel.check()?;
+    if start + 2 * grid.min_size > end {
+        return Ok(None);
+    }
+    let whole = cost.of(start, end);
+    let first = (start + grid.min_size).div_ceil(grid.jump) * grid.jump;
+    let mut best: Option<Entry<(usize, usize)>> = None;
+    for (index, place) in (first..=end - grid.min_size).step_by(grid.jump).enumerate() {
+        if index % 4096 == 0 {
+            cancel.check()?;
+        }
+        let gain = whole - cost.of(start, place) - cost.of(place, end);
+        if best.as_ref().is_none_or(|best| gain > best.key) {
+            best = Some(Entry { key: gain, place, what: (start, end) });
+        }
+    }
+    Ok(best)
+}
+
+/// Joins from the smallest segments up; fewer changepoints than counted where no more fit.
+pub(crate) fn bottom_up(cost: &impl Cost, grid: Grid, stop: Stop, cancel: &Cancel) -> Result<Vec<usize>> {
+    let step = grid.min_size.div_ceil(grid.jump) * grid.jump;
+    let last = grid.n_samples - grid.min_size;
+    // `next[b]` and `before[b]` are the neighbouring bounds of a bound that stands; 0 and the end always do.
+    let bounds: Vec<usize> = (0..=last).step_by(step).chain([grid.n_samples]).collect();
+    let mut next = vec![usize::MAX; grid.n_samples + 1];
+    let mut before = vec![usize::MAX; grid.n_samples + 1];
+    for pair in bounds.windows(2) {
+        next[pair[0]] = pair[1];
+        before[pair[1]] = pair[0];
+    }
+    let joining = |left: usize, place: usize, right: usize| Entry {
+        key: cost.of(left, place) + cost.of(place, right) - cost.of(left, right),
+        place,
+        what: (left, right),
+    };
+    let mut joins: BinaryHeap<_> = bounds.windows(3).map(|three| joining(three[0], three[1], three[2])).collect();
+    let mut standing = bounds.len() - 2;
+    while let Some(Entry { key: gain, place, what: (left, right) }) = joins.pop() {
+        cancel.check()?;
+        if before[place] != left || next[place] != right {
+            continue; // A neighbour has moved since; a newer entry is in the heap, or the place is gone.
+        }
+        let enough = match stop {
+            Stop::Penalty(penalty) => -gain > penalty,
+            Stop::Count(count) => standing <= count,
+        };
+        if enough {
+            break;
+        }
+        (next[left], before[right]) = (right, left);
+        (next[place], before[place]) = (usize::MAX, usize::MAX);
+        standing -= 1;
+        if left > 0 {
+            joins.push(joining(before[left], left, right));
+        }
+        if right < grid.n_samples {
+            joins.push(joining(left, right, next[right]));
+        }
+    }
+    Ok(bounds.into_iter().filter(|&bound| bound > 0 && bound < grid.n_samples && next[bound] != usize::MAX).collect())
+}

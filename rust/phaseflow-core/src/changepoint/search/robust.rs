@@ -1,0 +1,88 @@
+//! Changes of level where single samples may be wild: functional pruning with the biweight loss
+//! `min((y - mu)^2, clip^2)` (Fearnhead and Rigaill 2019). Exact, like [`functional`](super::functional).
+//!
+//! A sample further than `clip` from a level costs `clip^2` there whatever it is, so a lone outlier is seldom worth two
+//! changepoints, and a score that jumps and stays is cut once. Each sample splits the pieces of the envelope at
+//! `y - clip` and `y + clip`; between the two it adds a parabola, outside a constant.
+
+use super::changepoints;
+use super::functional::{Piece, cut};
+use crate::{Cancel, Result};
+
+/// The cheapest segmentation of `y` at a penalty, segments of any size.
+pub(crate) fn robust(y: &[f64], penalty: f64, clip: f64, cancel: &Cancel) -> Result<Vec<usize>> {
+    let Some((lowest, highest)) = range(y) else { return Ok(Vec::new()) };
+    let mut before = vec![0; y.len() + 1];
+    let mut pieces = vec![Piece::fresh(0, 0.0, highest)];
+    let mut next = Vec::new();
+    for (sample, &value) in y.iter().enumerate() {
+        cancel.check()?;
+        let (best, from) = add(&pieces, &mut next, value, clip, lowest);
+        before[sample + 1] = from;
+        cut(&next, &mut pieces, best + penalty, sample + 1, lowest);
+    }
+    Ok(changepoints(&before))
+}
+
+/// The cost of one segment at its best level.
+pub(crate) fn clipped_cost(y: &[f64], clip: f64) -> f64 {
+    let Some((lowest, highest)) = range(y) else { return 0.0 };
+    let mut pieces = vec![Piece::fresh(0, 0.0, highest)];
+    let mut next = Vec::new();
+    let mut best = 0.0;
+    for &value in y {
+        best = add(&pieces, &mut next, value, clip, lowest).0;
+        std::mem::swap(&mut pieces, &mut next);
+    }
+    best
+}
+
+/// Smallest and largest sample; `None` where they are equal.
+fn range(y: &[f64]) -> Option<(f64, f64)> {
+    let lowest = y.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (lowest < highest).then_some((lowest, highest))
+}
+
+/// The envelope with a sample added; its lowest value and the start that belongs to.
+fn add(pieces: &[Piece], next: &mut Vec<Piece>, value: f64, clip: f64, lowest: f64) -> (f64, usize) {
+    next.clear();
+    let mut best = (f64::INFINITY, 0);
+    let mut left = lowest;
+    for piece in pieces {
+        for (edge, near) in [(value - clip, false), (value + clip, true), (f64::INFINITY, false)] {
+            let until = edge.min(piece.until);
+            if until <= left {
+                continue;
+            }
+            let mut part = Piece { until, ..*piece };
+            if near {
+                part.add(value);
+            } else {
+                part.level += clip * clip;
+            }
+            let here = part.lowest(left);
+            if here < best.0 {
+                best = (here, part.from);
+            }
+            next.push(part);
+            left = until;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clipped_cost;
+
+    #[test]
+    fn an_outlier_costs_the_clip_and_moves_nothing() {
+        assert_eq!(clipped_cost(&[0.0, 1.0, 2.0, 100.0], 3.0), 2.0 + 9.0);
+        assert_eq!(
+            clipped_cost(&[0.0, 1.0, 2.0, 100.0], 1e3),
+            [0.0_f64, 1.0, 2.0, 100.0].iter().map(|y| (y - 25.75).powi(2)).sum::<f64>()
+        );
+        assert_eq!(clipped_cost(&[5.0, 5.0], 1.0), 0.0);
+    }
+}
