@@ -42,6 +42,7 @@ HEIGHT = "height"  # of a break, in standard errors; negative for a drop
 CHANGEPOINT = "changepoint"
 SEGMENT = "segment"
 X = "x"
+FEATURE = "feature"
 X_FIRST = "x_first"
 X_LAST = "x_last"
 MEAN = "mean"

@@ -23,6 +23,7 @@ def detect(
     n_changepoints: int | None = None,
     min_size: int = 1,
     jump: int = 1,
+    level: float = 0.95,
     threads: int | None = None,
 ) -> Segmentation:
     """The segmentation with the least sum of segment costs plus ``penalty`` times the number of changepoints.
@@ -65,13 +66,17 @@ def detect(
         Least samples of a segment; raised to one more than the number of features for ``"normal"``.
     jump
         Changepoints are multiples of this.
+    level
+        Confidence of the intervals in the result, between 0 and 1.
     threads
         Accepted for symmetry with the other functions; one signal is searched by one thread.
 
     Returns
     -------
     Segmentation
-        Changepoints, segments and costs; prints as a table; :meth:`Segmentation.to_polars` makes it one.
+        Changepoints, segments and costs, and for changes of level the certainty of place, size and existence. It prints
+        as a table; :meth:`Segmentation.to_polars` and :meth:`Segmentation.changes` make it one,
+        :meth:`Segmentation.plot` a figure.
 
     Raises
     ------
@@ -95,6 +100,9 @@ def detect(
     the squared costs that unit is the noise variance; for l1 half the scale of Laplace noise of that variance; for
     rbf, as a rule of thumb, half the mean squared distance of neighbours in the kernel's space.
 
+    Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was searched
+    for it counts in the p-value and in the interval of the place, not in that of the size. The place: Hansen 2000.
+
     PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``.
     Functional pruning: FPOP, Maidstone, Hocking, Rigaill and Fearnhead 2017; for the biweight loss Fearnhead and
     Rigaill 2019; continuous lines: CPOP, Fearnhead, Maidstone and Letchford 2019. Kernels: Arlot, Celisse and Harchaoui
@@ -116,6 +124,8 @@ def detect(
     for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump)):
         if count is not None and count < 0:
             raise ParameterError(f"{name} is {count}, expected 0 or above")
+    if not 0 < level < 1:
+        raise ParameterError(f"level is {level}, expected between 0 and 1")
     there: NDArray[np.bool_] = np.logical_not(np.isnan(features).any(axis=1))
     if len(features) and not there.any():
         raise ShapeError("signal has a NaN at every sample, needs at least 1 without")
@@ -144,8 +154,11 @@ def detect(
     return Segmentation(
         changepoints=changepoints,
         x=axis,
+        signal=features.copy(),
         means=np.stack([features[start:end][there[start:end]].mean(axis=0) for start, end in pairwise(bounds)]),
         costs=costs,
+        level=level,
+        min_size=min_size,
         penalty=price,
         noise_variance=noise_variance,
         cost_name=cost,

@@ -1,13 +1,16 @@
-"""What `detect` returns: a signal cut into segments."""
+"""What `detect` returns: a signal cut into segments, and how certain each cut is."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow import schema
+from phaseflow.changepoint.certainty import Certainty, certainty
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,13 +27,19 @@ class Segmentation:
         samples. For ``cost_name`` "clinear" the sample where two lines meet.
     x
         ``(sample,)``: the axis.
+    signal
+        ``(sample, feature)``: what was cut; missing samples are NaN.
     means
         ``(segment, feature)``: mean of the signal over every segment, without missing samples.
     costs
         ``(segment,)``: cost of every segment: in squared units of the signal for l2, biweight, linear and clinear, in
         its unit for l1, a number for the others.
+    level
+        Confidence of the intervals.
+    min_size
+        Least samples of a segment.
     penalty
-        What a changepoint had to be worth, in the same unit; ``None`` where their number was given.
+        What a changepoint had to be worth, in the unit of the cost; ``None`` where their number was given.
     noise_variance
         Variance the penalty was made from; ``None`` where it was given as a number, or not needed.
     cost_name, search, criterion
@@ -41,8 +50,11 @@ class Segmentation:
 
     changepoints: NDArray[np.int64]
     x: NDArray[np.float64]
+    signal: NDArray[np.float64]
     means: NDArray[np.float64]
     costs: NDArray[np.float64]
+    level: float
+    min_size: int
     penalty: float | None
     noise_variance: float | None
     cost_name: str
@@ -60,6 +72,44 @@ class Segmentation:
     def cost(self) -> float:
         """Sum of the segments' costs, without penalties."""
         return float(self.costs.sum())
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """``(changepoint, 2)``: first and last sample at which the new segment may begin, at ``level``.
+
+        For cost "l2"; for others the changepoint itself.
+        """
+        return self._certainty.places
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """``(changepoint, feature)``: mean after less mean before; NaN for costs of lines."""
+        return self._certainty.sizes
+
+    @property
+    def size_intervals(self) -> NDArray[np.float64]:
+        """``(changepoint, feature, 2)``: intervals of the sizes at ``level``, the place taken as given.
+
+        NaN for costs of lines, and between two single samples.
+        """
+        return self._certainty.size_intervals
+
+    @property
+    def p_values(self) -> NDArray[np.float64]:
+        """``(changepoint,)``: probability of a change this clear between its neighbours where there is none.
+
+        For cost "l2" of one feature; NaN for others.
+        """
+        return self._certainty.p_values
+
+    @cached_property
+    def _certainty(self) -> Certainty:
+        """Worked out when it is first asked for: it takes longer than the fastest search."""
+        there = np.flatnonzero(~np.isnan(self.signal).any(axis=1))
+        found = certainty(
+            self.signal[there], np.searchsorted(there, self.changepoints), self.cost_name, self.min_size, self.level
+        )
+        return replace(found, places=there[found.places])
 
     def to_polars(self) -> "pl.DataFrame":
         """One row a segment: its index, samples ``[start, end)``, first and last x, mean and cost.
@@ -83,6 +133,38 @@ class Segmentation:
             }
         )
 
+    def changes(self) -> "pl.DataFrame":
+        """One row a changepoint and feature: where, how large and how certain.
+
+        ``changepoint``, ``feature``; ``x`` there, with ``x_lower`` the last x that may still lie before the change and
+        ``x_upper`` the first that may lie after it at the latest; ``before`` and ``after``, means of the segments on
+        either side; ``size`` with ``size_lower`` and ``size_upper``; ``p_value``. Null where the cost has no such
+        measure.
+        """
+        import polars as pl
+
+        n_features = self.means.shape[1]
+        columns: dict[str, Any] = {
+            schema.CHANGEPOINT: np.repeat(self.changepoints, n_features),
+            schema.FEATURE: np.tile(np.arange(n_features), len(self.changepoints)),
+            schema.X: np.repeat(self.x[self.changepoints], n_features),
+            schema.lower(schema.X): np.repeat(self.x[np.maximum(self.places[:, 0] - 1, 0)], n_features),
+            schema.upper(schema.X): np.repeat(self.x[self.places[:, 1]], n_features),
+            schema.BEFORE: self.means[:-1].ravel(),
+            schema.AFTER: self.means[1:].ravel(),
+            schema.SIZE: self.sizes.ravel(),
+            schema.lower(schema.SIZE): self.size_intervals[..., 0].ravel(),
+            schema.upper(schema.SIZE): self.size_intervals[..., 1].ravel(),
+            schema.P_VALUE: np.repeat(self.p_values, n_features),
+        }
+        return pl.DataFrame(columns).fill_nan(None)
+
+    def plot(self) -> Any:
+        """A plotly figure: signal, levels of the segments, changepoints with the intervals of their places shaded."""
+        from phaseflow.changepoint.figure import figure
+
+        return figure(self)
+
     def __str__(self) -> str:
         count = len(self.changepoints)
         noun = "changepoint" if count == 1 else "changepoints"
@@ -95,6 +177,17 @@ class Segmentation:
             mean = ", ".join(f"{value:.4g}" for value in self.means[index])
             span = f"{self.x[start]:.6g} to {self.x[end - 1]:.6g}"
             rows.append((str(index), f"[{start}, {end})", span, mean, f"{self.costs[index]:.4g}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines += _aligned(rows)
+        rows = [("changepoint", "begins at", "size", f"{self.level:.0%} interval", "p")]
+        for index, changepoint in enumerate(self.changepoints):
+            first, last = self.places[index]
+            sizes = ", ".join(f"{size:.4g}" for size in self.sizes[index])
+            intervals = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in self.size_intervals[index])
+            rows.append((str(changepoint), f"{first} to {last}", sizes, intervals, f"{self.p_values[index]:.2g}"))
+        lines += _aligned(rows) if count else []
         return "\n".join([*lines, f"assumes {self.assumption}"])
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

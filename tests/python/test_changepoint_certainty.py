@@ -1,0 +1,137 @@
+"""How certain a changepoint of detect is: place, size, existence; the table and the figure of it."""
+
+import math
+
+import numpy as np
+import pytest
+
+import phaseflow as pf
+import phaseflow.exceptions
+from phaseflow.changepoint.certainty import student_quantile
+
+
+def step(height, n_samples, seed):
+    y = np.random.default_rng(seed).normal(0, 1, n_samples)
+    y[n_samples // 2 :] += height
+    return y
+
+
+# By hand
+
+
+def test_the_size_of_a_step_has_students_interval():
+    found = pf.detect([0, 2, 0, 2, 11, 9, 11, 9], n_changepoints=1)
+    # Means 1 and 10; rest 8 over 6 degrees of freedom, error sqrt(8/6 (1/4 + 1/4)); Student's 97.5% for 6: 2.4469.
+    assert found.sizes.tolist() == [[9]]
+    half = 2.4469 * math.sqrt(8 / 6 / 2)
+    assert found.size_intervals[0, 0].tolist() == pytest.approx([9 - half, 9 + half], abs=1e-3)
+    assert found.places.tolist() == [[4, 4]]
+
+
+def test_places_that_fit_nearly_as_well_belong_to_the_interval():
+    # The middle sample fits neither side: a cut before or after it leaves nearly the same.
+    found = pf.detect([0, 0.1, 0, 0.1, 0.5, 1, 1.1, 1, 0.9], n_changepoints=1)
+    y = np.array([0, 0.1, 0, 0.1, 0.5, 1, 1.1, 1, 0.9])
+    rests = [sum(((part - part.mean()) ** 2).sum() for part in (y[:k], y[k:])) for k in range(1, 9)]
+    inside = [k for k, rest in zip(range(1, 9), rests, strict=True)
+              if 9 * math.log(rest / min(rests)) <= -2 * math.log(1 - math.sqrt(0.95))]  # fmt: skip
+    assert found.places.tolist() == [[min(inside), max(inside)]]
+    assert len(inside) > 1
+
+
+def test_a_clean_step_is_certain():
+    found = pf.detect([3.0] * 5 + [4.0] * 5)
+    assert found.places.tolist() == [[5, 5]]
+    assert found.size_intervals.tolist() == [[[1, 1]]]
+    assert found.p_values.tolist() == [0]
+
+
+# Simulated: bounds five standard errors wide
+
+
+@pytest.mark.parametrize(("height", "n_samples"), [(1, 40), (2, 40), (2, 200)])
+def test_intervals_cover_what_they_say(height, n_samples):
+    place = size = 0
+    for seed in range(300):
+        found = pf.detect(step(height, n_samples, seed), n_changepoints=1)
+        place += found.places[0, 0] <= n_samples // 2 <= found.places[0, 1]
+        size += found.size_intervals[0, 0, 0] <= height <= found.size_intervals[0, 0, 1]
+    slack = 5 * math.sqrt(0.95 * 0.05 / 300)
+    assert place / 300 > 0.95 - slack
+    assert size / 300 > 0.93 - slack  # the place was chosen where the step looks large
+
+
+def test_p_values_are_those_of_detect_many():
+    y = np.r_[step(2, 40, 1), step(-3, 50, 2)]
+    found = pf.detect(y, penalty=6.0)
+    assert len(found.p_values) > 1
+    many = pf.detect_many(y[None], penalty=6.0)
+    assert found.p_values.tolist() == pytest.approx(many["p_value"].to_list(), rel=1e-9)
+    assert found.sizes[:, 0].tolist() == pytest.approx(many["size"].to_list())
+
+
+def test_a_wider_level_is_a_wider_interval():
+    narrow, wide = (pf.detect(step(1.5, 60, 3), n_changepoints=1, level=level) for level in (0.5, 0.99))
+    assert wide.places[0, 0] <= narrow.places[0, 0] <= narrow.places[0, 1] <= wide.places[0, 1]
+    assert np.ptp(wide.size_intervals) > np.ptp(narrow.size_intervals)
+    for level in (0, 1, np.nan):
+        with pytest.raises(pf.exceptions.ParameterError, match="level is"):
+            pf.detect([0.0, 1.0], level=level)
+
+
+def test_missing_samples_count_for_nothing():
+    y = step(3, 40, 4)
+    holes = np.full(80, np.nan)
+    holes[::2] = y
+    alone, among = pf.detect(y, n_changepoints=1), pf.detect(holes, n_changepoints=1)
+    assert among.places.tolist() == (2 * alone.places).tolist()
+    assert among.size_intervals.tolist() == alone.size_intervals.tolist()
+
+
+@pytest.mark.parametrize(("cost", "sized"), [("linear", False), ("clinear", False), ("l1", True), ("rank", True)])
+def test_what_a_cost_does_not_measure_is_nan(cost, sized):
+    found = pf.detect(np.r_[np.arange(20.0), 40 - np.arange(20.0)], cost=cost, n_changepoints=1)
+    assert found.places.tolist() == np.repeat(found.changepoints[:, None], 2, axis=1).tolist()
+    assert np.isnan(found.p_values).all()
+    assert np.isfinite(found.sizes).all() == sized
+    table = found.changes()
+    assert table["p_value"].is_null().all()
+    assert table["size"].is_null().all() != sized
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 30, 1000])
+def test_students_quantiles_are_scipys(freedom):
+    stats = pytest.importorskip("scipy.stats")
+    for probability in (0.75, 0.95, 0.975, 0.995):
+        expected = stats.t.ppf(probability, freedom)
+        assert student_quantile(probability, freedom) == pytest.approx(expected, rel=1e-4)
+
+
+# What it looks like
+
+
+def test_changes_are_a_table_of_one_row_a_changepoint_and_feature():
+    x = np.arange(0, 80, 10.0)
+    found = pf.detect(np.repeat([[0.0, 1.0], [5.0, 3.0]], 4, axis=0), x=x, penalty=1.0)
+    table = found.changes()
+    assert table.select("changepoint", "feature", "x", "x_lower", "x_upper", "before", "after", "size").rows() == [
+        (4, 0, 40, 30, 40, 0, 5, 5),
+        (4, 1, 40, 30, 40, 1, 3, 2),
+    ]
+    assert pf.detect([1.0, 1.0]).changes().height == 0
+    text = str(pf.detect(step(4, 40, 0), penalty=12.0))
+    assert "95% interval" in text
+    assert "begins at" in text
+
+
+def test_a_segmentation_plots_its_signal_levels_and_places():
+    pytest.importorskip("plotly")
+    found = pf.detect(step(4, 40, 0), n_changepoints=1)
+    drawn = found.plot()
+    assert drawn.data[0].y.tolist() == step(4, 40, 0).tolist()
+    assert np.asarray(drawn.data[1].y)[[0, 1, 3, 4]].tolist() == np.repeat(found.means[:, 0], 2).tolist()
+    shade = next(shape for shape in drawn.layout.shapes if shape.type == "rect")
+    first, last = found.places[0]
+    assert (shade.x0, shade.x1) == (first - 1, last)
+    assert len(pf.detect(np.zeros((5, 2))).plot().data) == 4
+    assert len(pf.detect(np.arange(9.0), cost="clinear").plot().data) == 1
