@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Segmentation,
         detect,
         detect_many,
+        detect_path,
         detect_windows,
         evaluate_changepoints,
     )
@@ -48,6 +49,7 @@ _HOME = {
     "composition_scores": "metrics",
     "detect": "changepoint",
     "detect_many": "changepoint",
+    "detect_path": "changepoint",
     "detect_windows": "changepoint",
     "evaluate_changepoints": "changepoint",
     "factored_eigenvalues": "metrics",
@@ -77,6 +79,7 @@ __all__ = [
     "composition_scores",
     "detect",
     "detect_many",
+    "detect_path",
     "detect_windows",
     "evaluate_changepoints",
     "factored_eigenvalues",

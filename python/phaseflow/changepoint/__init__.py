@@ -3,7 +3,16 @@
 from phaseflow.changepoint.detection import detect
 from phaseflow.changepoint.evaluation import Evaluation, evaluate_changepoints
 from phaseflow.changepoint.many import detect_many
+from phaseflow.changepoint.path import detect_path
 from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.changepoint.windows import detect_windows
 
-__all__ = ["Evaluation", "Segmentation", "detect", "detect_many", "detect_windows", "evaluate_changepoints"]
+__all__ = [
+    "Evaluation",
+    "Segmentation",
+    "detect",
+    "detect_many",
+    "detect_path",
+    "detect_windows",
+    "evaluate_changepoints",
+]
