@@ -12,11 +12,13 @@ from phaseflow.metrics.circuit import (
 from phaseflow.metrics.compact import CompactPattern
 from phaseflow.metrics.loss import (
     in_context_learning_interval,
+    in_context_learning_matrix,
     in_context_learning_score,
     loss_log_derivative,
     position_losses,
 )
 from phaseflow.metrics.token_change import token_changes
+from phaseflow.metrics.training_derivative import loss_training_derivative
 
 __all__ = [
     "CompactPattern",
@@ -24,8 +26,10 @@ __all__ = [
     "factored_eigenvalues",
     "head_scores",
     "in_context_learning_interval",
+    "in_context_learning_matrix",
     "in_context_learning_score",
     "loss_log_derivative",
+    "loss_training_derivative",
     "ov_copying_statistic",
     "ov_eigenvalues",
     "pack_pattern",

@@ -4,13 +4,16 @@ Losses are in nats, axes ``(..., batch, pos)``: the same fixed examples at every
 checkpoint) may be any number, also none. Token indices are 1-based, as in the paper: the 500th token is position 499.
 """
 
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from phaseflow import _core
+from phaseflow.exceptions import ParameterError, ShapeError
 from phaseflow.metrics import _inputs
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -113,6 +116,70 @@ def in_context_learning_score(
         _inputs.real("bandwidth", bandwidth),
         _inputs.optional_integer("threads", threads, least=1),
     )
+
+
+def in_context_learning_matrix(
+    per_token_loss: "ArrayLike",
+    indices: "ArrayLike",
+    *,
+    bandwidth: float = 0.0,
+    threads: int | None = None,
+) -> "NDArray[np.float64]":
+    """In-context learning score of every pair of the given token indices, in nats; negative: the later token gains.
+
+    Shows how much the choice of the 50th and the 500th token matters: entry ``[..., i, j]`` is the score with
+    ``early=indices[i]`` and ``late=indices[j]``. The losses are read once, however many pairs there are.
+
+    Parameters
+    ----------
+    per_token_loss : array (..., batch, pos)
+        Losses in nats; float16, bfloat16, float32 or float64, of any strides, never copied whole.
+    indices : array of int (index,)
+        Tokens compared, counted from 1.
+    bandwidth : float
+        As in :func:`phaseflow.in_context_learning_score`. Windows of two indices may meet here; what they have in
+        common cancels.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (..., index, index)
+        float64: early index, late index. Antisymmetric, 0 on the diagonal. NaN without examples, or where a loss that
+        enters is NaN or infinite.
+
+    Raises
+    ------
+    ShapeError
+        ``per_token_loss`` has fewer than two axes, or ``indices`` more than one.
+    ParameterError
+        An index lies outside the context, or ``bandwidth`` is negative.
+
+    Examples
+    --------
+    >>> import phaseflow as pf
+    >>> pf.in_context_learning_matrix([[4.0, 3.0, 1.0], [2.0, 3.0, 2.5]], [1, 3])
+    array([[ 0.  , -1.25],
+           [ 1.25,  0.  ]])
+    """
+    mean, _ = position_losses(per_token_loss, threads=threads)
+    tokens = _inputs.token_ids("indices", indices)
+    if tokens.ndim != 1:
+        raise ShapeError(f"indices must have axes (index,), got {tokens.ndim} axes")
+    context = mean.shape[-1]
+    outside = tokens[(tokens < 1) | (tokens > context)]
+    if outside.size:
+        raise ParameterError(f"indices holds {outside[0]}, expected token indices from 1 to {context}, the context")
+    width = _inputs.real("bandwidth", bandwidth)
+    if not 0.0 <= width < math.inf:
+        raise ParameterError(f"bandwidth is {bandwidth}, expected a finite number that is not negative")
+    reach = math.exp(width / 2)
+    first = np.maximum(np.ceil(tokens / reach).astype(np.int64), 1) - 1
+    last = np.minimum(np.floor(tokens * reach).astype(np.int64), context)
+    levels = np.empty((*mean.shape[:-1], len(tokens)))
+    for index, (start, end) in enumerate(zip(first, last, strict=True)):
+        levels[..., index] = mean[..., start:end].mean(axis=-1)
+    return levels[..., None, :] - levels[..., :, None]
 
 
 def in_context_learning_interval(
