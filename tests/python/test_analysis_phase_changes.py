@@ -132,8 +132,118 @@ def test_a_run_without_patterns_has_a_verdict_that_says_why(tmp_path: Path) -> N
         for step in range(1, 40):
             recorder.log(step, per_token_loss={"text": np.full((4, 256), 1.0 / step, np.float32)})
     found = verdict(pf.open(tmp_path), "bare")
-    assert found[schema.PHASE_CHANGE] is False
+    assert found[schema.PHASE_CHANGE] is None
     assert "patterns" in found[schema.REASON]
+
+
+def recorded(run_dir: Path, steps: list[int], probe_losses: dict, patterns: dict | None = None) -> None:
+    """A run of given losses and patterns, functions of the step."""
+    probes = {name: pf.Probe(np.tile(np.arange(1, 9), (4, 33))[:, :257]) for name in probe_losses}
+    probes |= {name: pf.Probe(np.tile(np.arange(1, 9), (2, 2))) for name in patterns or {}}
+    with pf.Recorder(run_dir, probes=probes) as recorder:
+        for step in steps:
+            losses = {name: values for name, of in probe_losses.items() if (values := of(step)) is not None}
+            attention = {name: [values] for name, of in (patterns or {}).items() if (values := of(step)) is not None}
+            recorder.log(step, per_token_loss=losses, attention=attention)
+
+
+def drop(step: int, *, at: float = 500, height: float = 0.4) -> np.ndarray:
+    """Losses (4, 256) whose late tokens fall by ``height`` around a step."""
+    late = height / (1 + (step / at) ** -8)
+    noise = 0.01 * np.random.default_rng(step).normal(size=(4, 256))
+    return (4.0 - late * (np.arange(256) >= 128) + noise).astype(np.float32)
+
+
+DENSE = sorted({round(10 ** (3.5 * i / 59)) for i in range(60)})
+
+
+def test_a_curve_that_is_undefined_takes_nothing_from_the_others(planted: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted / "with", tmp_path / "with", ignore=shutil.ignore_patterns("derived"))
+    alone = pf.open(tmp_path).verdicts()
+    # The same run, and beside it a probe whose tokens never repeat: its prefix matching is NaN by definition.
+    both = tmp_path / "both"
+    run = pf.open(tmp_path).runs[0]
+    probes = {**run.probes, "once": pf.Probe(np.arange(12).reshape(1, 12))}
+    with pf.Recorder(both, probes=probes) as recorder:
+        for step in run.steps:
+            layers = [np.asarray(run.tensor(step, f"attention/repeated/L{layer:02d}")) for layer in range(2)]
+            attention = {"repeated": layers, "once": [np.full((1, 1, 12, 12), 1 / 12, np.float32)]}
+            losses = {"text": np.asarray(run.tensor(step, "loss/text"))}
+            recorder.log(step, attention=attention, per_token_loss=losses)
+    found = pf.open(both).verdicts()
+    columns = [schema.PHASE_CHANGE, schema.START, schema.END, schema.HEADS]
+    assert found.select(columns).equals(alone.select(columns))
+
+
+def test_curves_on_different_steps_keep_their_own(tmp_path: Path) -> None:
+    half = len(DENSE) // 2
+    early = set(DENSE[:half])
+    recorded(
+        tmp_path / "run",
+        DENSE,
+        {"early": lambda step: drop(step, at=1e9) if step in early else None, "late": lambda step: drop(step, at=1000)},
+    )
+    changes = pf.open(tmp_path).phase_changes().filter(pl.col(schema.METRIC) == "in_context_learning_score")
+    assert changes[schema.PROBE].to_list() == ["late"]
+    assert changes[schema.START][0] < 1000 < changes[schema.END][0]
+
+
+def test_the_interval_of_an_end_holds_it(archive: pf.Archive) -> None:
+    for row in archive.phase_changes().iter_rows(named=True):
+        for edge in (schema.START, schema.END):
+            assert row[schema.lower(edge)] <= row[edge] <= row[schema.upper(edge)]
+
+
+def test_a_run_of_few_checkpoints_is_undecided_and_keeps_nobody_else_from_a_verdict(
+    planted: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(planted / "with", tmp_path / "with")
+    for count in (1, 3, 11):
+        recorded(
+            tmp_path / f"short{count}",
+            DENSE[:count],
+            {"text": drop},
+            {"repeated": lambda _: np.eye(16)[None, None].repeat(2, 0)},
+        )
+    archive = pf.open(tmp_path)
+    assert verdict(archive, "with")[schema.PHASE_CHANGE] is True
+    for count in (1, 3, 11):
+        found = verdict(archive, f"short{count}")
+        assert found[schema.PHASE_CHANGE] is None
+        assert f"{count} checkpoints have" in found[schema.REASON]
+
+
+def test_a_context_too_short_for_the_score_is_undecided(tmp_path: Path) -> None:
+    tokens = np.tile(np.arange(1, 9), (2, 2))
+    with pf.Recorder(tmp_path / "run", probes={"short": pf.Probe(tokens)}) as recorder:
+        for step in DENSE:
+            pattern = np.tril(np.ones((16, 16)))[None, None].repeat(2, 0)
+            recorder.log(step, attention={"short": [pattern]}, per_token_loss={"short": np.ones((2, 16))})
+    found = verdict(pf.open(tmp_path), "run")
+    assert found[schema.PHASE_CHANGE] is None
+    assert "200 tokens" in found[schema.REASON]
+
+
+def test_attention_looked_at_once_more_than_losses_stops_nothing(planted: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted / "with", tmp_path / "with")
+    with pf.Recorder(tmp_path / "with") as recorder:
+        layers = [
+            np.full((n, N_HEADS, pos, pos), 1 / pos, np.float32)
+            for n, pos in [recorder.probes["repeated"].tokens.shape]
+        ]
+        recorder.log(20_000, attention={"repeated": layers * 2})
+    found = verdict(pf.open(tmp_path), "with")
+    assert found[schema.PHASE_CHANGE] is True
+    assert 0 < found[schema.SHARE] < 1.5
+
+
+def test_a_run_with_a_damaged_manifest_is_named_and_the_others_are_judged(planted: Path, tmp_path: Path) -> None:
+    for name in ("with", "damaged"):
+        shutil.copytree(planted / "with", tmp_path / name)
+    (tmp_path / "damaged" / "phaseflow.json").write_text("{")
+    archive = pf.open(tmp_path)
+    assert verdict(archive, "with")[schema.PHASE_CHANGE] is True
+    assert archive.problems[schema.RUN].to_list() == ["damaged"]
 
 
 def test_an_empty_directory_says_what_a_run_looks_like(tmp_path: Path) -> None:

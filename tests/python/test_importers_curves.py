@@ -44,7 +44,7 @@ def test_without_x_rows_are_numbered(tmp_path):
         ("los", {}, UnknownNameError, "no column 'los', it has run, step, loss"),
         ("loss", {"x": "time"}, UnknownNameError, "no column 'time'"),
         ("run", {}, DtypeError, "column 'run' holds String, expected numbers"),
-        ("loss", {"x": "step"}, ParameterError, "step 1 comes twice; name the column that tells the rows apart"),
+        ("loss", {"x": "step"}, ParameterError, "step 1 comes twice; name the column that tells the rows apart: by"),
     ],
 )
 def test_columns_that_do_not_serve_are_named(tmp_path, column, options, error, message):

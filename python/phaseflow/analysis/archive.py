@@ -4,7 +4,7 @@ Nothing is read when it is opened. A table is computed when it is first asked fo
 run's ``derived/`` folder, so that a second analysis, in another process too, computes only the steps that are new.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ def open(
         patterns = dict(path) if isinstance(path, Mapping) else str(path)
         runs = find_foreign_runs(patterns, tokens=tokens, bos=bos, axes=axes, steps=steps, cache=cache)
         return Archive(runs[0].path, [*runs], progress=progress)
-    return Archive(Path(path), [*find_runs(path)], progress=progress)
+    damaged: list[pl.DataFrame] = []
+    return Archive(Path(path), [*find_runs(path, damaged)], problems=damaged, progress=progress)
 
 
 class Archive:
@@ -100,13 +101,20 @@ class Archive:
     All tables are tidy polars frames whose columns are named in :mod:`phaseflow.schema`.
     """
 
-    def __init__(self, path: Path, runs: list[RunSource], *, progress: OnProgress | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        runs: list[RunSource],
+        *,
+        problems: Sequence[pl.DataFrame] = (),
+        progress: OnProgress | None = None,
+    ) -> None:
         self.path = path
         self.runs = runs
         self._progress = progress
         self._kept: dict[tuple[Any, ...], pl.DataFrame] = {}
         self._tokens: dict[tuple[Any, ...], tokens_of.TokenChanges] = {}
-        self._problems: list[pl.DataFrame] = [pl.DataFrame(schema=PROBLEM_SCHEMA)]
+        self._problems: list[pl.DataFrame] = [pl.DataFrame(schema=PROBLEM_SCHEMA), *problems]
 
     def __repr__(self) -> str:
         names = ", ".join(run.name for run in self.runs[:4]) + (", ..." if len(self.runs) > 4 else "")

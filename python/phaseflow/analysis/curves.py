@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from phaseflow import schema
 from phaseflow.changepoint import detect, detect_windows
 from phaseflow.exceptions import ParameterError
 
@@ -43,7 +44,10 @@ def windows_of_curves(curves: Sequence[NamedCurve]) -> pl.DataFrame:
     Samples at x = 0, which have no logarithm, are left out.
     """
     return pl.concat(
-        [named(curve, detect_windows(curve.y[curve.x > 0], x=curve.x[curve.x > 0]).drop("series")) for curve in curves]
+        [
+            named(curve, detect_windows(curve.y[curve.x > 0], x=curve.x[curve.x > 0]).drop(schema.SERIES))
+            for curve in curves
+        ]
     )
 
 

@@ -23,6 +23,9 @@ IN_CONTEXT_LEARNING = "in_context_learning_score"
 PREFIX_MATCHING = "prefix_matching_score"
 LOSS = "loss"
 
+#: The fewest that :func:`phaseflow.detect_windows` works with; a curve of fewer has no windows.
+LEAST_CHECKPOINTS = 12
+
 WINDOW_COLUMNS = [
     schema.START,
     schema.END,
@@ -43,7 +46,7 @@ def windows_of_curves(table: pl.DataFrame, by: list[str], **options: Any) -> pl.
     Parameters
     ----------
     table : polars.DataFrame
-        ``step``, ``value`` and the columns ``by``; all curves are on the same steps.
+        ``step``, ``value`` and the columns ``by``. Curves may be on different steps, and undefined at some.
     by : list of str
         The columns that tell the curves apart.
     **options
@@ -54,35 +57,54 @@ def windows_of_curves(table: pl.DataFrame, by: list[str], **options: Any) -> pl.
     polars.DataFrame
         ``by``, the columns of :func:`phaseflow.detect_windows`, ``before``, ``after`` and ``share``.
     """
-    # Step 0 has no logarithm. A step at which any curve of the panel is undefined is left out of all of them.
-    undefined = table.filter(~pl.col(schema.VALUE).is_finite())[schema.STEP].unique()
-    table = table.filter((pl.col(schema.STEP) > 0) & ~pl.col(schema.STEP).is_in(undefined.to_list())).sort(schema.STEP)
-    keys = table.select(by).unique(maintain_order=True)
-    curves = [table.join(keys[i], on=by, how="semi", nulls_equal=True) for i in range(keys.height)]
+    # Step 0 has no logarithm. A checkpoint where one curve is undefined is missing in that curve alone.
+    table = table.filter(pl.col(schema.VALUE).is_finite() & (pl.col(schema.STEP) > 0)).sort(schema.STEP)
+    parts = table.partition_by(by, as_dict=True, maintain_order=True)
+    curves = [(key, part) for key, part in parts.items() if part.height >= LEAST_CHECKPOINTS]
     if not curves:
         return empty(by, table)
-    steps = curves[0][schema.STEP].to_numpy()
-    signals = np.stack([curve[schema.VALUE].to_numpy() for curve in curves])
+    steps = np.unique(np.concatenate([part[schema.STEP].to_numpy() for _, part in curves]))
+    signals = np.full((len(curves), len(steps)), np.nan)
+    for signal, (_, part) in zip(signals, curves, strict=True):
+        signal[np.searchsorted(steps, part[schema.STEP].to_numpy())] = part[schema.VALUE].to_numpy()
     found = detect_windows(signals, x=steps.astype(np.float64), **options)
     rows = []
     for window in found.iter_rows(named=True):
-        signal = signals[window[schema.SERIES]]
-        # From the last checkpoint before it to the first after it: what was observed, not what was interpolated.
-        start = max(np.searchsorted(steps, window[schema.START], side="right") - 1, 0)
-        end = min(np.searchsorted(steps, window[schema.END]), len(steps) - 1)
-        total = signal[-1] - signal[0]
-        rows.append(
-            {
-                **keys.row(window[schema.SERIES], named=True),
-                **{column: window[column] for column in WINDOW_COLUMNS},
-                schema.START: steps[start],
-                schema.END: steps[end],
-                schema.BEFORE: signal[start],
-                schema.AFTER: signal[end],
-                schema.SHARE: (signal[end] - signal[start]) / total if total != 0.0 else float("nan"),
-            }
-        )
+        key, curve = curves[window[schema.SERIES]]
+        rows.append(row_of(key, curve, by, window))
     return pl.DataFrame(rows, schema=empty(by, table).schema)
+
+
+def row_of(key: tuple[Any, ...], curve: pl.DataFrame, by: list[str], window: dict[str, Any]) -> dict[str, Any]:
+    """A window of one curve, from the last checkpoint before it to the first after: what was observed.
+
+    The intervals of its ends are rounded outward likewise.
+    """
+    steps, values = curve[schema.STEP].to_numpy(), curve[schema.VALUE].to_numpy()
+
+    def before(step: float) -> int:
+        return max(int(np.searchsorted(steps, step, side="right")) - 1, 0)
+
+    def after(step: float) -> int:
+        return min(int(np.searchsorted(steps, step)), len(steps) - 1)
+
+    start, end = before(window[schema.START]), after(window[schema.END])
+    ends = {
+        name(edge): float(steps[rounded(window[name(edge)])])
+        for edge in (schema.START, schema.END)
+        for name, rounded in ((schema.lower, before), (schema.upper, after))
+    }
+    total = values[-1] - values[0]
+    return {
+        **dict(zip(by, key, strict=True)),
+        **{column: window[column] for column in WINDOW_COLUMNS},
+        **ends,
+        schema.START: steps[start],
+        schema.END: steps[end],
+        schema.BEFORE: values[start],
+        schema.AFTER: values[end],
+        schema.SHARE: (values[end] - values[start]) / total if total != 0.0 else float("nan"),
+    }
 
 
 def empty(by: list[str], table: pl.DataFrame) -> pl.DataFrame:

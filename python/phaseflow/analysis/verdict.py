@@ -5,6 +5,8 @@ inside a window, and within a window that meets it at least one head starts to a
 Either alone is reported among the phase changes, and is no verdict: in-context learning can also creep in by other
 means, and a head can come to match prefixes without the loss noticing.
 
+A run without enough of either measurement is undecided: null, with what is missing as the reason.
+
 A head counts as an induction head when its prefix matching score rises in a significant window and ends at
 ``induction_threshold`` or above: by default 0.3, ten times what a uniform pattern reaches on the usual probe.
 """
@@ -18,7 +20,7 @@ import polars as pl
 from phaseflow import metrics, schema
 from phaseflow.analysis.measures import HeadScores, InContextLearning
 from phaseflow.analysis.overlap import chance_of_meeting, overlap
-from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, PREFIX_MATCHING
+from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, LEAST_CHECKPOINTS, PREFIX_MATCHING
 from phaseflow.analysis.share import share_of_change
 from phaseflow.archive import RunSource
 
@@ -63,43 +65,58 @@ def verdicts(
     """The verdict on every run; see :meth:`phaseflow.Archive.verdicts`."""
     rows = []
     for run in runs:
-        if (missing := what_is_missing(run)) is not None:
-            rows.append(no(run.name, missing))
-            continue
-        steps = [step for step in run.steps if step > 0]
-        row = verdict_of_run(
-            run.name,
-            changes.filter(pl.col(schema.RUN) == run.name),
-            first_step=min(steps, default=1),
-            last_step=max(steps, default=1),
-            events=scheduled_events(run.config),
-            induction_threshold=induction_threshold,
-        )
+        here = pl.col(schema.RUN) == run.name
+        matching = heads.filter(here & (pl.col(schema.METRIC) == PREFIX_MATCHING) & pl.col(schema.VALUE).is_finite())
+        scores = in_context.filter(here & pl.col(schema.VALUE).is_finite())
+        if (missing := what_is_missing(run, matching, scores)) is not None:
+            row = no(run.name, missing) | {schema.PHASE_CHANGE: None}
+        else:
+            row = verdict_of_run(
+                run.name,
+                changes.filter(here),
+                first_step=min(step for step in run.steps if step > 0),
+                last_step=max(run.steps),
+                events=scheduled_events(run.config),
+                induction_threshold=induction_threshold,
+            )
         if row[schema.PHASE_CHANGE]:
-            row |= share_with_interval(run, row)
-        row |= where_it_ended(run.name, heads, in_context)
+            row |= share_with_interval(run, row, scores)
+        row |= where_it_ended(matching, scores, row[schema.PROBE])
+        no_window = row[schema.PHASE_CHANGE] is False and not row[schema.HEADS]
+        if no_window and (row[schema.BEST_SCORE] or 0.0) >= induction_threshold:
+            row[schema.REASON] = f"{row[schema.BEST_HEAD]} matches prefixes at the end, but rose without a break"
         rows.append({name: row.get(name) for name in VERDICT_SCHEMA})
     return pl.DataFrame(rows, schema=VERDICT_SCHEMA)
 
 
-def where_it_ended(run: str, heads: pl.DataFrame, in_context: pl.DataFrame) -> dict[str, Any]:
-    """The best head, its score and the in-context learning score at the last checkpoint where each is defined."""
-    here = (pl.col(schema.RUN) == run) & pl.col(schema.VALUE).is_finite()
-    matching = heads.filter(here & (pl.col(schema.METRIC) == PREFIX_MATCHING))
+def where_it_ended(matching: pl.DataFrame, scores: pl.DataFrame, probe: str | None) -> dict[str, Any]:
+    """The best head, its score and the in-context learning score at the last checkpoint where each is defined.
+
+    Of several text probes that of the verdict counts, or the first.
+    """
     best = matching.filter(pl.col(schema.STEP) == pl.col(schema.STEP).max()).sort(schema.VALUE).tail(1)
-    score = in_context.filter(here).sort(schema.STEP)[schema.VALUE]
-    ended: dict[str, Any] = {schema.FINAL_SCORE: score[-1] if len(score) else None}
+    probe = probe or next(iter(scores[schema.PROBE]), None)
+    ending = scores.filter(pl.col(schema.PROBE).is_in([probe])).sort(schema.STEP)[schema.VALUE]
+    ended: dict[str, Any] = dict.fromkeys((schema.BEST_HEAD, schema.BEST_SCORE))
+    ended[schema.FINAL_SCORE] = ending[-1] if len(ending) else None
     for row in best.iter_rows(named=True):
         ended[schema.BEST_HEAD] = head_name(row[schema.LAYER], row[schema.HEAD])
         ended[schema.BEST_SCORE] = row[schema.VALUE]
     return ended
 
 
-def what_is_missing(run: RunSource) -> str | None:
-    """Why nothing can be said about a run: it lacks one of the two measurements. None where it has both."""
-    for prefix, what in ((HeadScores.prefix, "attention patterns"), (InContextLearning.prefix, "per-token losses")):
-        if not run.index[schema.NAME].str.starts_with(prefix).any():
+def what_is_missing(run: RunSource, matching: pl.DataFrame, scores: pl.DataFrame) -> str | None:
+    """Why nothing can be said about a run: one of the two measurements is not there, or at too few checkpoints."""
+    stored = run.index[schema.NAME]
+    for table, prefix, what, measure in (
+        (matching, HeadScores.prefix, "attention patterns", "a prefix matching score (tokens that repeat)"),
+        (scores, InContextLearning.prefix, "per-token losses", "an in-context learning score (200 tokens, finite)"),
+    ):
+        if not stored.str.starts_with(prefix).any():
             return f"undecided: the run archived no {what}"
+        steps = table.filter(pl.col(schema.STEP) > 0)[schema.STEP].n_unique()
+        if steps < LEAST_CHECKPOINTS:
+            return f"undecided: {steps} checkpoints have {measure}, at least {LEAST_CHECKPOINTS} are needed"
     return None
 
 
@@ -111,11 +128,11 @@ def scheduled_events(config: Mapping[str, Any]) -> dict[str, int]:
     return {str(name): int(step) for name, step in (config.get("events") or {}).items()}
 
 
-def share_with_interval(run: RunSource, verdict: Mapping[str, Any]) -> dict[str, float]:
+def share_with_interval(run: RunSource, verdict: Mapping[str, Any], scores: pl.DataFrame) -> dict[str, float]:
     """Share of the run's in-context learning that appears inside the window, resampled over the probe's examples."""
-    steps = [min(run.steps), int(verdict[schema.START]), int(verdict[schema.END]), max(run.steps)]
+    defined = scores.filter(pl.col(schema.PROBE) == verdict[schema.PROBE])[schema.STEP].sort()
     values = []
-    for step in steps:
+    for step in (defined[0], int(verdict[schema.START]), int(verdict[schema.END]), defined[-1]):
         losses = run.tensor(step, f"loss/{verdict[schema.PROBE]}")
         tokens = InContextLearning().tokens(losses.shape[1])
         examples = np.asarray(losses)[:, None]  # (example, 1, pos): each is scored alone
@@ -167,8 +184,9 @@ def verdict_of_run(
         if not meeting.is_empty():
             best = drop, meeting
             break
-    # A head may rise in two windows; it is one head.
-    heads = list(dict.fromkeys(head_name(row[schema.LAYER], row[schema.HEAD]) for row in risen.iter_rows(named=True)))
+    # Those that rose with it; a head may rise in two windows and is one head.
+    rose = risen if best is None else best[1]
+    heads = list(dict.fromkeys(head_name(row[schema.LAYER], row[schema.HEAD]) for row in rose.iter_rows(named=True)))
     if best is None:
         return no(run, "induction heads formed, but in-context learning did not break with them", heads=heads)
     drop, meeting = best

@@ -39,7 +39,7 @@ class Place:
     binding: Binding
     shape: tuple[int, ...]
     dtype: str
-    changed: str
+    identity: str
 
 
 def named(patterns: str | Mapping[str, str]) -> dict[str, str]:
@@ -94,7 +94,9 @@ def places(
                 probe = binding.probe or at.get("probe") or "probe"
                 layer = f"/L{int(at['layer']):02d}" if binding.kind == "attention" else ""
                 inner = tuple(sizes.get(axis, 1) for axis in AXES[binding.kind])
-                place = Place(file, inside, outer, binding, inner, dtype, changed)
+                # Everything that tells these numbers from others; results are kept by it.
+                identity = "|".join([file, inside, str(outer), " ".join(binding.axes), dtype, changed])
+                place = Place(file, inside, outer, binding, inner, dtype, identity)
                 yield (step, f"{binding.kind}/{probe}{layer}"), place
 
 

@@ -31,6 +31,7 @@ TENSORS = "tensors"
 INDEX = "index.parquet"
 DERIVED = "derived"
 
+MOST_STEP = 10**18 - 1  # of a shard's name
 _SHARD = re.compile(r"(\d{1,18})-r(\d{1,9})\.safetensors", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", re.ASCII)
 

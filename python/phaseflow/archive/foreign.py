@@ -59,7 +59,7 @@ class ForeignRun:
     def index(self) -> pl.DataFrame:
         """One row a tensor: ``step, rank, name, file, offset, dtype, shape, checksum``."""
         rows = [
-            (step, 0, name, place.file, None, place.dtype, list(place.shape), place.changed)
+            (step, 0, name, place.file, None, place.dtype, list(place.shape), place.identity)
             for (step, name), place in sorted(self.places.items())
         ]
         return pl.DataFrame(rows, schema=SCHEMA, orient="row")
@@ -86,8 +86,8 @@ class ForeignRun:
         return whole if place.binding.axes == AXES[place.binding.kind] else bound(np.asarray(whole), place)
 
     def checksums(self, step: int) -> dict[str, str]:
-        """Size and time of last change of the file behind every tensor of a step."""
-        return {name: place.changed for (at, name), place in self.places.items() if at == step}
+        """Which file, what of it, its size and time of last change: for every tensor of a step."""
+        return {name: place.identity for (at, name), place in self.places.items() if at == step}
 
     def verify(self) -> pl.DataFrame:
         """Reads every tensor once; files of others have no checksums to compare with."""
@@ -98,6 +98,14 @@ class ForeignRun:
             except (PhaseflowError, OSError) as error:
                 found.append(Problem(place.file, f"{name} at step {step}", "a readable tensor", str(error)))
         return pl.concat([self.problems, problem_table(self.name, found)])
+
+    def add(self, step: int, name: str, place: Place) -> None:
+        """Takes a tensor in; one that is there already stays, and the second is a problem."""
+        if (step, name) in self.places:
+            first = self.places[step, name].file
+            self.found.append(Problem(place.file, f"{name} at step {step}", "one file of it", f"another: {first}"))
+        else:
+            self.places[step, name] = place
 
     def _open(self, file: str) -> Opened:
         held = self._opened.pop(file, None)
@@ -121,7 +129,7 @@ def find_foreign_runs(
 ) -> list[ForeignRun]:
     """The runs that match; parameters as in :func:`phaseflow.open`."""
     bindings = [bind(kind, pattern, axes) for kind, pattern in named(patterns).items()]
-    at = None if steps is None else [int(step) for step in np.asarray(steps).ravel()]
+    at = None if steps is None else checked_steps(steps)
     runs: dict[str, ForeignRun] = {}
     for binding in bindings:
         for file, fields in binding.pattern.files():
@@ -130,7 +138,8 @@ def find_foreign_runs(
                 kept = None if cache is None else Path(cache) / name
                 runs[name] = ForeignRun(name, root_of(binding.pattern), kept)
             try:
-                runs[name].places |= dict(places(binding, os.path.abspath(file), fields, at))
+                for (step, tensor), place in places(binding, os.path.abspath(file), fields, at):
+                    runs[name].add(step, tensor, place)
             except (PhaseflowError, OSError) as error:
                 runs[name].found.append(Problem(file, "file", f"tensors of {binding.kind}", str(error)))
     if not runs:
@@ -138,6 +147,14 @@ def find_foreign_runs(
     for run in runs.values():
         run.probes = probes(run, tokens, bos)
     return [runs[name] for name in sorted(runs)]
+
+
+def checked_steps(steps: ArrayLike) -> list[int]:
+    """Steps along an axis: whole, not negative, no two alike."""
+    array = np.asarray(steps)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any() or len(np.unique(array)) != array.size:
+        raise ParameterError(f"steps are {array.tolist()}, expected different whole numbers from 0, in one axis")
+    return [int(step) for step in array]
 
 
 def root_of(pattern: PathPattern) -> Path:

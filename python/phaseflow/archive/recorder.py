@@ -19,6 +19,7 @@ from phaseflow._core import write_shard
 from phaseflow.archive.content import Tensor, step_tensors
 from phaseflow.archive.files import (
     MANIFEST,
+    MOST_STEP,
     PROBES,
     SCALARS,
     TENSORS,
@@ -152,10 +153,12 @@ class Recorder:
                 f"{self.path}: the Recorder is closed; make a new one, it goes on where this one stopped"
             )
         step = _whole("step", step)
+        if step > MOST_STEP:
+            raise ParameterError(f"step is {step}, expected at most {MOST_STEP}, which file names have room for")
         if self._last_step is not None and step <= self._last_step:
             raise ParameterError(f"step is {step}, expected more than {self._last_step}, the last step on disk")
         tokens = None if tokens_seen is None else _whole("tokens_seen", tokens_seen)
-        values = {_scalar_name(name): float(value) for name, value in (scalars or {}).items()}
+        values = {_scalar_name(name): _scalar(name, value) for name, value in (scalars or {}).items()}
         tensors = step_tensors(self._manifest.probes, attention, per_token_loss, weights, packed=self.packed)
         if not values and not tensors:
             raise ParameterError(f"step {step} has neither scalars nor tensors; log something, or do not log it")
@@ -259,3 +262,10 @@ def _scalar_name(name: Any) -> str:
     if not isinstance(name, str) or not name or not name.isprintable():
         raise ParameterError(f"scalars has the name {name!r}, expected printable text")
     return name
+
+
+def _scalar(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"scalars[{name!r}] is {value!r}, expected a number") from None

@@ -167,24 +167,26 @@ class Run:
         return f'{self.path} has no tensor "{name}" at step {step}, it has {names}'
 
 
-def find_runs(path: str | os.PathLike[str]) -> list[Run]:
+def find_runs(path: str | os.PathLike[str], problems: list[pl.DataFrame] | None = None) -> list[Run]:
     """The runs at or under ``path``, sorted by name.
 
-    A run that is ``path`` itself is called as its directory, others by their path from ``path``: ``"seed0/two-layer"``.
+    One whose manifest is damaged is left out and told in ``problems``, if there is another. A run that is ``path``
+    itself is called as its directory, others by their path from ``path``: ``"seed0/two-layer"``.
 
     Raises
     ------
     MissingDataError
         When there is none.
     CorruptArchiveError
-        When one of them has a damaged manifest.
+        When one of them has a damaged manifest, and there is no other or no ``problems`` to tell it in.
     """
     root = Path(path)
     if (root / MANIFEST).exists():
         return [Run(root)]
     if not root.is_dir():
         raise MissingDataError(f"{root} is not a directory; give the directory of a run, or one that holds runs")
-    runs = []
+    runs: list[Run] = []
+    damaged: list[CorruptArchiveError] = []
     seen = set()
     for folder, below, files in os.walk(root, followlinks=True):
         # A link back up would be followed for ever.
@@ -192,8 +194,17 @@ def find_runs(path: str | os.PathLike[str]) -> list[Run]:
         if real in seen or MANIFEST in files:
             below.clear()
         if real not in seen and MANIFEST in files:
-            runs.append(Run(folder, name=Path(folder).relative_to(root).as_posix()))
+            name = Path(folder).relative_to(root).as_posix()
+            try:
+                runs.append(Run(folder, name=name))
+            except CorruptArchiveError as error:
+                damaged.append(error)
+                if problems is not None:
+                    found = Problem(MANIFEST, "manifest", "one a Recorder wrote", str(error))
+                    problems.append(problem_table(name, [found]))
         seen.add(real)
+    if damaged and (not runs or problems is None):
+        raise damaged[0]
     if not runs:
         raise MissingDataError(f"{root} holds no run: no {MANIFEST} at or under it; record one with phaseflow.Recorder")
     return sorted(runs, key=lambda run: run.name)

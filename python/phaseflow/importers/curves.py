@@ -84,7 +84,9 @@ def curve(path: Path, name: dict[str, str], rows: pl.DataFrame, column: str, x: 
     if rows[x].is_duplicated().any():
         twice = rows.filter(pl.col(x).is_duplicated())[x][0]
         of = f" of {', '.join(f'{key} {value}' for key, value in name.items())}" if name else ""
-        raise ParameterError(f"{path}: {x} {twice} comes twice{of}; name the column that tells the rows apart with by")
+        raise ParameterError(
+            f"{path}: {x} {twice} comes twice{of}; name the column that tells the rows apart: by (--by)"
+        )
     return Curve(name, rows[x].cast(pl.Float64).to_numpy(), rows[column].cast(pl.Float64).to_numpy())
 
 

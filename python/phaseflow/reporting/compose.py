@@ -128,7 +128,7 @@ def short_context(late: int) -> str:
 
 def changes_section(changes: pl.DataFrame) -> str:
     """Every window that was found, significant in its own right."""
-    head = "<section><h2>Every phase change found</h2>"
+    head = "<section><h2>Every window found</h2>"
     if changes.is_empty():
         return f'{head}<p class="note">No curve of any run breaks.</p></section>'
     shown = changes.select(
@@ -153,13 +153,12 @@ def changes_section(changes: pl.DataFrame) -> str:
 
 
 def problems_section(problems: pl.DataFrame) -> str:
-    """Files that could not be read; nothing where all could."""
+    """What could not be read or is undefined; nothing where all is well."""
     if problems.is_empty():
         return ""
-    return (
-        f'<section><h2>Unreadable files</h2><p class="note">{problems.height} left out of everything above.</p>'
-        f"{page.table_html(problems, wide=[schema.FILE, schema.EXPECTED, schema.FOUND])}</section>"
-    )
+    note = f"{problems.height} tensors or files that could not be read, or whose values leave a measure undefined."
+    table = page.table_html(problems, wide=[schema.FILE, schema.EXPECTED, schema.FOUND])
+    return f'<section><h2>Unreadable or undefined</h2><p class="note">{note}</p>{table}</section>'
 
 
 def settings_section(archive: Archive, command: str) -> str:

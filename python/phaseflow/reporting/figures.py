@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -21,7 +22,7 @@ from phaseflow.reporting.style import (
     styled,
 )
 
-Windows = Mapping[str, Mapping[str, float]]  # run -> start, end, start_lower, ... of its phase change
+Windows = Mapping[str, Mapping[str, Any]]  # run -> probe, start, end, start_lower, ... of its phase change
 
 
 def run_colours(runs: Sequence[str]) -> dict[str, str]:
@@ -29,18 +30,37 @@ def run_colours(runs: Sequence[str]) -> dict[str, str]:
     return {run: RUN_COLOURS[i % len(RUN_COLOURS)] for i, run in enumerate(runs)}
 
 
-def shade(figure: go.Figure, window: Mapping[str, float], **where: int) -> None:
-    """The interval of a phase change, and paler the uncertainty of its two ends."""
+def by_curve(table: pl.DataFrame, windows: Windows) -> tuple[pl.DataFrame, dict[str, str], Windows]:
+    """Calls each curve by its run, and by its probe too where a run has several.
+
+    Returns the table with these names for runs, the run behind each name, and the phase change of each name that has
+    one: of a curve of losses only where its probe is the verdict's.
+    """
+    several = table.select(schema.RUN, schema.PROBE).unique()[schema.RUN].is_duplicated().any()
+    label = pl.format("{} · {}", schema.RUN, schema.PROBE) if several else pl.col(schema.RUN)
+    names = table.select(label.alias("label"), schema.RUN, schema.PROBE).unique(maintain_order=True)
+    of_losses = schema.HEAD not in table.columns
+    shown = {
+        name: windows[run]
+        for name, run, probe in names.iter_rows()
+        if run in windows and (not of_losses or windows[run][schema.PROBE] == probe)
+    }
+    return table.with_columns(label.alias(schema.RUN)), dict(names.select("label", schema.RUN).iter_rows()), shown
+
+
+def shade(figure: go.Figure, window: Mapping[str, Any], **where: int) -> None:
+    """The interval of a phase change; paler, how far outside it may begin and end."""
     start, end = window[schema.START], window[schema.END]
     figure.add_vrect(x0=start, x1=end, fillcolor=WINDOW, line_width=0, layer="below", **where)
-    for edge in (schema.START, schema.END):
-        low, high = window[schema.lower(edge)], window[schema.upper(edge)]
-        if math.isfinite(low) and math.isfinite(high) and high > low:
+    for inner, outer in ((start, window[schema.lower(schema.START)]), (end, window[schema.upper(schema.END)])):
+        if math.isfinite(outer) and outer != inner:
+            low, high = sorted((inner, outer))
             figure.add_vrect(x0=low, x1=high, fillcolor=WINDOW_EDGE, line_width=0, layer="below", **where)
 
 
 def curves(table: pl.DataFrame, windows: Windows, *, y: str, band: bool = False) -> go.Figure:
     """One line a run of ``value`` over steps, with its confidence band where asked, phase changes shaded."""
+    table, _, windows = by_curve(table, windows)
     figure = go.Figure()
     runs = table[schema.RUN].unique(maintain_order=True).to_list()
     for run, colour in run_colours(runs).items():
@@ -74,6 +94,7 @@ def curves(table: pl.DataFrame, windows: Windows, *, y: str, band: bool = False)
 
 def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[str, Sequence[str]]) -> go.Figure:
     """Prefix matching score of every head over training, one panel a run; induction heads drawn strong and named."""
+    heads, run_of, windows = by_curve(heads, windows)
     runs = heads[schema.RUN].unique(maintain_order=True).to_list()
     figure = make_subplots(rows=1, cols=len(runs), shared_yaxes=True, subplot_titles=runs, horizontal_spacing=0.04)
     seen_layers = set()
@@ -81,7 +102,7 @@ def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[st
         rows = heads.filter((pl.col(schema.RUN) == run) & (pl.col(schema.STEP) > 0)).sort(schema.STEP)
         for (layer, head), curve in rows.group_by([schema.LAYER, schema.HEAD], maintain_order=True):
             name = f"L{layer}H{head}"
-            strong = name in induction.get(run, ())
+            strong = name in induction.get(run_of[run], ())
             colour = LAYER_COLOURS[int(layer) % len(LAYER_COLOURS)]
             figure.add_scatter(
                 x=curve[schema.STEP].to_list(),
@@ -98,7 +119,7 @@ def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[st
             seen_layers.add(layer)
             if strong:
                 figure.add_annotation(
-                    x=math.log10(curve[schema.STEP][-1]),
+                    x=math.log10(curve[schema.STEP][-1]) * (1 - 1e-9),  # a rounding beyond the axis is not drawn
                     y=curve[schema.VALUE][-1],
                     text=f"<b>{name}</b>",
                     showarrow=False,
@@ -123,6 +144,7 @@ def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[st
 
 def loss_derivative(derivative: pl.DataFrame, windows: Windows) -> go.Figure:
     """The map of d loss / d ln(token index) over training step and token index, one panel a run."""
+    derivative, _, windows = by_curve(derivative, windows)
     runs = derivative[schema.RUN].unique(maintain_order=True).to_list()
     figure = make_subplots(rows=1, cols=len(runs), shared_yaxes=True, subplot_titles=runs, horizontal_spacing=0.04)
     limit = colour_limit(derivative)

@@ -11,7 +11,7 @@ WINDOW_EDGE = "rgba(230, 159, 0, 0.10)"  # how uncertain its ends are
 
 # Okabe and Ito (2008), without the yellow that vanishes on white.
 RUN_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#7a5195"]
-LAYER_COLOURS = RUN_COLOURS
+LAYER_COLOURS = [RUN_COLOURS[i] for i in (5, 2, 3, 4, 0, 1)]  # others first: a layer is not a run
 
 
 def rgba(colour: str, alpha: float) -> str:

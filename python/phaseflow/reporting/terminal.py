@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -58,15 +59,17 @@ def print_verdicts(verdicts: pl.DataFrame, console: Console | None = None) -> No
     console = console or Console()
     for verdict in verdicts.iter_rows(named=True):
         colour = "dark_orange" if verdict[schema.PHASE_CHANGE] else "default"
-        console.print(f"[bold]{verdict[schema.RUN]}[/]  [bold {colour}]{words.answer(verdict)}[/]", highlight=False)
+        console.print(
+            f"[bold]{escape(verdict[schema.RUN])}[/]  [bold {colour}]{words.answer(verdict)}[/]", highlight=False
+        )
         facts = Table(show_header=False, box=None, padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column(overflow="fold")
         for name, value in words.facts(verdict):
-            facts.add_row(name, value)
+            facts.add_row(name, escape(value))
         console.print(facts, highlight=False)
         if note := words.caution(verdict):
-            console.print(f"  [yellow]{note}[/]", highlight=False)
+            console.print(f"  [yellow]{escape(note)}[/]", highlight=False)
         console.print()
 
 
@@ -75,7 +78,7 @@ def print_problems(problems: pl.DataFrame, console: Console | None = None) -> No
     if problems.is_empty():
         return
     console = console or Console(stderr=True)
-    console.print(f"[yellow]{problems.height} unreadable, left out of every table:[/]", highlight=False)
+    console.print(f"[yellow]{problems.height} unreadable or undefined:[/]", highlight=False)
     for problem in problems.head(SHOWN_PROBLEMS).iter_rows(named=True):
         console.print(
             f"  {problem[schema.RUN]}/{problem[schema.FILE]}: {problem[schema.OBJECT]}: "
@@ -116,10 +119,10 @@ def print_contents(archive: Archive, console: Console | None = None) -> None:
         table.add_column(name, justify="left" if name in {"run", "steps", "probes"} else "right", overflow="fold")
     for row in rows.iter_rows(named=True):
         table.add_row(
-            row["run"],
+            escape(row["run"]),
             f"{row['checkpoints']:,}",
             words.steps(row["first_step"], row["last_step"]) if row["checkpoints"] else "none",
-            ", ".join(row["probes"]),
+            escape(", ".join(row["probes"])),
             f"{row['tensors']:,}",
             readable_bytes(row["bytes"]),
             str(row["problems"]),
@@ -136,7 +139,7 @@ def print_table(rows: pl.DataFrame, *, empty: str) -> None:
     for name, dtype in rows.schema.items():
         table.add_column(name.replace("_", "\n"), justify="right" if dtype.is_numeric() else "left", no_wrap=True)
     for row in rows.iter_rows():
-        table.add_row(*(figure(value) for value in row))
+        table.add_row(*(escape(figure(value)) for value in row))
     needed = Console(width=MOST_COLUMNS).measure(table).maximum
     Console(width=max(needed, Console().width)).print(table, highlight=False)
 

@@ -17,13 +17,13 @@ def answer(verdict: dict[str, Any]) -> str:
     """The one-line answer for a run."""
     if verdict[schema.PHASE_CHANGE]:
         return f"Phase change between steps {verdict[schema.START]:,.0f} and {verdict[schema.END]:,.0f}"
-    return "No phase change"
+    return "Undecided" if verdict[schema.PHASE_CHANGE] is None else "No phase change"
 
 
 def facts(verdict: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and value of what carries the answer."""
     if not verdict[schema.PHASE_CHANGE]:
-        return [("why", verdict[schema.REASON]), *heads_fact(verdict), *ending(verdict)]
+        return [("why", verdict[schema.REASON].removeprefix("undecided: ")), *heads_fact(verdict), *ending(verdict)]
     interval = [
         ("start", f"step {verdict[schema.START]:,.0f}{between(verdict, schema.START)}"),
         ("end", f"step {verdict[schema.END]:,.0f}{between(verdict, schema.END)}"),
@@ -34,7 +34,7 @@ def facts(verdict: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         *interval,
         *heads_fact(verdict),
-        ("jump of in-context learning", size),
+        ("jump of in-context learning, over its smooth course", size),
         ("share of all in-context learning", share(verdict)),
         ("chance of such a window without a change", probability(verdict[schema.P_VALUE])),
         ("heads form in the same window by chance", probability(verdict[schema.OVERLAP_CHANCE])),
@@ -86,8 +86,9 @@ def caution(verdict: dict[str, Any]) -> str:
 
 def headline(verdicts: pl.DataFrame) -> str:
     """The whole archive in one line."""
-    found = int(verdicts[schema.PHASE_CHANGE].sum())
-    total = verdicts.height
-    if total == 1:
+    if verdicts.height == 1:
         return answer(verdicts.row(0, named=True))
-    return f"Phase change in {found} of {total} runs"
+    found = int(verdicts[schema.PHASE_CHANGE].sum())
+    undecided = int(verdicts[schema.PHASE_CHANGE].null_count())
+    rest = f", {undecided} undecided" if undecided else ""
+    return f"Phase change in {found} of {verdicts.height} runs{rest}"

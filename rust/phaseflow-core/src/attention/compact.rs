@@ -7,9 +7,14 @@
 
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 
+use super::exponential::exp;
 use super::input::check_context;
 use crate::tensor::{Element, TensorView};
+use crate::vectorize::vectorize;
 use crate::{Error, Result, with_view};
+
+/// Partial sums, added side by side.
+const LANES: usize = 4;
 
 /// Queries, keys and log-sum-exp of the same examples.
 #[derive(Debug, Clone)]
@@ -109,20 +114,48 @@ pub(super) struct Head {
 impl Head {
     /// One entry of the pattern.
     pub(super) fn at(&self, query: usize, key: usize) -> f64 {
-        let of = |index: usize| index * self.width..(index + 1) * self.width;
-        (dot(&self.queries[of(query)], &self.keys[of(key)]) - self.log_sum_exp[query]).exp()
+        exp(self.logarithm(query, key))
     }
 
-    /// The keys up to the query.
-    pub(super) fn row(&self, query: usize, row: &mut Vec<f64>) {
+    /// What a query attends to, the keys up to itself, into `row`; returns the entropy, for which the logarithms are
+    /// at hand: `0 - sum p ln p`.
+    pub(super) fn row(&self, query: usize, row: &mut Vec<f64>) -> f64 {
         row.clear();
-        row.extend((0..=query).map(|key| self.at(query, key)));
+        vectorize(
+            #[inline(always)]
+            || {
+                row.extend((0..=query).map(|key| self.logarithm(query, key)));
+                let mut lanes = [0.0; LANES];
+                let (blocks, rest) = row.as_chunks_mut::<LANES>();
+                for block in blocks {
+                    for (lane, entry) in lanes.iter_mut().zip(block) {
+                        *lane += rebuild(entry);
+                    }
+                }
+                let rest = rest.iter_mut().fold(0.0, |sum, entry| sum + rebuild(entry));
+                0.0 - ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest)
+            },
+        )
+    }
+
+    #[inline(always)]
+    fn logarithm(&self, query: usize, key: usize) -> f64 {
+        let of = |index: usize| index * self.width..(index + 1) * self.width;
+        dot(&self.queries[of(query)], &self.keys[of(key)]) - self.log_sum_exp[query]
     }
 }
 
+/// Turns a logarithm into its number `p` and returns `p ln p`, 0 at 0.
+#[inline(always)]
+fn rebuild(entry: &mut f64) -> f64 {
+    let logarithm = *entry;
+    *entry = exp(logarithm);
+    if *entry == 0.0 { 0.0 } else { *entry * logarithm }
+}
+
 /// In four partial sums, which the compiler keeps in one register.
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const LANES: usize = 4;
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];
     for (a, b) in a.iter().zip(b) {

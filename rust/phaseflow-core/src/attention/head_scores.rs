@@ -141,7 +141,7 @@ impl Example {
                     &copy
                 }
             };
-            self.add(&mut sums, query, row);
+            self.add(&mut sums, query, row, entropy(row));
         }
         sums
     }
@@ -151,8 +151,8 @@ impl Example {
         let mut sums = [0.0; METRICS];
         let mut row = Vec::with_capacity(self.context);
         for query in 0..self.context {
-            head.row(query, &mut row);
-            self.add(&mut sums, query, &row);
+            let entropy = head.row(query, &mut row);
+            self.add(&mut sums, query, &row, entropy);
         }
         sums
     }
@@ -162,6 +162,7 @@ impl Example {
         [prefix, duplicate, previous, first, entropies]: &mut [f64; METRICS],
         query: usize,
         row: &[T],
+        entropy: f64,
     ) {
         *prefix += gather(row, self.prefix.of(query));
         *duplicate += gather(row, self.duplicate.of(query));
@@ -169,7 +170,7 @@ impl Example {
             *previous += row[query - 1].to_f64();
             *first += row[0].to_f64();
         }
-        *entropies += entropy(row);
+        *entropies += entropy;
     }
 }
 

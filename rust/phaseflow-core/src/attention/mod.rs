@@ -6,6 +6,7 @@
 mod chance;
 mod compact;
 mod entropy;
+mod exponential;
 mod head_scores;
 mod input;
 mod prefix_matching;
