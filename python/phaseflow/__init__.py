@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from phaseflow.metrics import (
         CompactPattern,
         composition_scores,
+        copying_score,
         factored_eigenvalues,
         head_scores,
         in_context_learning_interval,
@@ -49,6 +50,7 @@ _HOME = {
     "Recorder": "archive",
     "Segmentation": "changepoint",
     "composition_scores": "metrics",
+    "copying_score": "metrics",
     "detect": "changepoint",
     "detect_many": "changepoint",
     "detect_path": "changepoint",
@@ -81,6 +83,7 @@ __all__ = [
     "Segmentation",
     "__version__",
     "composition_scores",
+    "copying_score",
     "detect",
     "detect_many",
     "detect_path",

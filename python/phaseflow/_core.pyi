@@ -17,6 +17,7 @@ __all__ = [
     "__version__",
     "checksum",
     "composition_scores",
+    "copying_score",
     "detect",
     "detect_series",
     "factored_eigenvalues",
@@ -90,6 +91,9 @@ def head_scores(
 # circuit
 def composition_scores(
     w_q: Any, w_k: Any, w_v: Any, w_o: Any, kind: str, subtract_baseline: bool, threads: int | None
+) -> NDArray[np.float64]: ...
+def copying_score(
+    pattern: Any, values: Any, w_o: Any, w_u: Any, tokens: NDArray[np.int64], threads: int | None
 ) -> NDArray[np.float64]: ...
 def factored_eigenvalues(left: Any, right: Any, threads: int | None) -> NDArray[np.complex128]: ...
 def ov_eigenvalues(w_e: Any, w_v: Any, w_o: Any, w_u: Any, threads: int | None) -> NDArray[np.complex128]: ...

@@ -41,3 +41,22 @@ def qk_previous_token_term(W_E, W_Q, W_K, W_V, W_O, previous_token_scores):
                 score = token @ W_Q[layer, head] @ W_K[layer, head].T @ moved
                 terms[layer, head] += previous_token_scores[earlier] * score
     return terms
+
+
+def copying_score(pattern, values, W_O, W_U, tokens):
+    """Every logit vector of every (query, key), over the whole vocabulary."""
+    pattern, values, W_O, W_U = (np.asarray(array).astype(float) for array in (pattern, values, W_O, W_U))
+    batch, heads, context, _ = pattern.shape
+    scores = []
+    for head in range(heads):
+        own = everything = 0.0
+        for example in range(batch):
+            for query in range(context):
+                for key in range(query + 1):
+                    logits = pattern[example, head, query, key] * values[example, head, key] @ W_O[head] @ W_U
+                    raised = np.maximum(logits - logits.mean(), 0)
+                    own += raised[tokens[example, key]]
+                    everything += sum(raised[token] for token in set(tokens[example].tolist()))
+        with np.errstate(invalid="ignore"):
+            scores.append(4 * np.float64(own) / (own + everything) - 1)
+    return np.array(scores)

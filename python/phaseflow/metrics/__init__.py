@@ -3,6 +3,7 @@
 from phaseflow.metrics.attention import head_scores, pack_pattern, prefix_matching_score
 from phaseflow.metrics.circuit import (
     composition_scores,
+    copying_score,
     factored_eigenvalues,
     ov_copying_statistic,
     ov_eigenvalues,
@@ -23,6 +24,7 @@ from phaseflow.metrics.training_derivative import loss_training_derivative
 __all__ = [
     "CompactPattern",
     "composition_scores",
+    "copying_score",
     "factored_eigenvalues",
     "head_scores",
     "in_context_learning_interval",

@@ -88,6 +88,75 @@ def composition_scores(
     )
 
 
+def copying_score(
+    pattern: "ArrayLike",
+    values: "ArrayLike",
+    W_O: "ArrayLike",
+    W_U: "ArrayLike",
+    tokens: "ArrayLike",
+    *,
+    threads: int | None = None,
+) -> "NDArray[np.float64]":
+    """Whether what a head moves raises the token it was moved from: from -1 to 1, which raises nothing else.
+
+    A key ``k`` adds ``pattern[q, k] * values[k] @ W_O`` to the stream of a query. Straight to the unembedding, less the
+    mean over the vocabulary, that raises token ``u`` by ``r(q, k, u)``, 0 where it lowers it. With ``t`` the token at
+    the key, and sums over examples, queries and keys, ::
+
+        ratio = sum r(q, k, t) / ( sum r(q, k, t) + sum over tokens u of the example of r(q, k, u) )
+        score = 4 * ratio - 1
+
+    The paper's probe is 25 random tokens, none of them repeated, without a start token.
+
+    Parameters
+    ----------
+    pattern : array (batch, head, query_pos, key_pos)
+        Attention after softmax.
+    values : array (batch, head, key_pos, d_head)
+        What the heads read at each position: the stream that enters the layer, normalised, times ``W_V``.
+    W_O : array (head, d_head, d_model)
+    W_U : array (d_model, vocab)
+    tokens : integer array (batch, pos)
+        A token that stands in an example more than once counts once among its tokens.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (head,)
+        -1 raises none of the tokens it was moved from, 1 those alone. A head that raises all of ``n`` tokens alike
+        scores ``4 / (n + 1) - 1``. NaN for a head that raises none of them, or with a NaN in what enters.
+
+    Raises
+    ------
+    phaseflow.exceptions.ShapeError
+        When the arrays do not fit each other.
+    phaseflow.exceptions.ParameterError
+        When a token is not in the vocabulary.
+
+    References
+    ----------
+    Olsson et al. 2022, *In-context Learning and Induction Heads*, "Head Activation Evaluators".
+
+    Examples
+    --------
+    A head that moves each of three tokens as it is, and one that moves its opposite.
+
+    >>> import numpy as np, phaseflow as pf
+    >>> values, W_O = np.stack([np.eye(3), np.eye(3)])[None], np.stack([np.eye(3), -np.eye(3)])
+    >>> pf.copying_score(np.tril(np.ones((1, 2, 3, 3))), values, W_O, np.eye(3), [[0, 1, 2]])
+    array([ 1., -1.])
+    """
+    return _core.copying_score(
+        _inputs.tensor("pattern", pattern),
+        _inputs.tensor("values", values),
+        _inputs.tensor("W_O", W_O),
+        _inputs.tensor("W_U", W_U),
+        _inputs.token_ids("tokens", tokens),
+        _inputs.optional_integer("threads", threads, least=1),
+    )
+
+
 def ov_copying_statistic(
     W_E: "ArrayLike",
     W_V: "ArrayLike",

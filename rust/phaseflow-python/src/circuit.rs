@@ -1,6 +1,6 @@
 //! Bindings of `phaseflow_core::circuit`.
 
-use numpy::{Complex64, IntoPyArray, PyArray2, PyArray4, PyArrayDyn, PyReadonlyArray2};
+use numpy::{Complex64, IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayDyn, PyReadonlyArray2, PyReadonlyArrayDyn};
 use phaseflow_core::circuit::{self, Complex, Kind, Weights};
 use pyo3::prelude::*;
 
@@ -129,8 +129,30 @@ fn qk_previous_token_traces<'py>(
     Ok(traces.into_pyarray(py))
 }
 
+/// `phaseflow.copying_score`, `(head,)`.
+#[pyfunction]
+#[pyo3(signature = (pattern, values, w_o, w_u, tokens, threads))]
+fn copying_score<'py>(
+    py: Python<'py>,
+    pattern: &Bound<'py, PyAny>,
+    values: &Bound<'py, PyAny>,
+    w_o: &Bound<'py, PyAny>,
+    w_u: &Bound<'py, PyAny>,
+    tokens: PyReadonlyArrayDyn<'py, i64>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (pattern, values) = (BorrowedTensor::borrow("pattern", pattern)?, BorrowedTensor::borrow("values", values)?);
+    let (w_o, w_u) = (BorrowedTensor::borrow("W_O", w_o)?, BorrowedTensor::borrow("W_U", w_u)?);
+    let (pattern, values, w_o, w_u) = (pattern.view(), values.view(), w_o.view(), w_u.view());
+    let tokens = tokens.as_array();
+    let scores =
+        compute(py, threads, |cancel| circuit::copying_score(&pattern, &values, &w_o, &w_u, tokens.view(), cancel))?;
+    Ok(scores.into_pyarray(py))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(composition_scores, module)?)?;
+    module.add_function(wrap_pyfunction!(copying_score, module)?)?;
     module.add_function(wrap_pyfunction!(factored_eigenvalues, module)?)?;
     module.add_function(wrap_pyfunction!(ov_eigenvalues, module)?)?;
     module.add_function(wrap_pyfunction!(ov_copying_statistic, module)?)?;

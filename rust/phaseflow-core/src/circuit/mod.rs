@@ -5,6 +5,7 @@
 //! width is `d_head`; everything here works on matrices of that width.
 
 mod composition;
+mod copying_score;
 mod eigenvalues;
 mod ov;
 mod previous_token;
@@ -13,6 +14,7 @@ mod triangular;
 mod weights;
 
 pub use composition::{Kind, Weights, composition_scores};
+pub use copying_score::copying_score;
 pub use eigenvalues::Complex;
 pub use ov::{factored_eigenvalues, ov_copying_statistic, ov_eigenvalues};
 pub use previous_token::{qk_previous_token_term, qk_previous_token_traces};
