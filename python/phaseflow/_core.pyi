@@ -21,6 +21,9 @@ __all__ = [
     "detect",
     "detect_series",
     "factored_eigenvalues",
+    "feature_dimensionality",
+    "feature_geometry",
+    "feature_measures",
     "head_scores",
     "head_scores_of_compact",
     "in_context_learning_interval",
@@ -191,3 +194,12 @@ def detect_series(
 def single_changes(
     signals: Any, offsets: NDArray[np.uint64] | None, *, direction: str, min_size: int, threads: int | None
 ) -> dict[str, NDArray[Any]]: ...
+
+# superposition
+def feature_dimensionality(w: Any, threads: int | None) -> NDArray[np.float64]: ...
+def feature_measures(
+    w: Any, threads: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def feature_geometry(
+    w: Any, learned: float, edge: float, tolerance: float, threads: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.float64]]: ...

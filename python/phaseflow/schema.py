@@ -30,6 +30,18 @@ UPPER = "upper"
 CHANCE = "chance"  # the score of a uniform causal pattern on the same tokens
 N_QUERIES = "n_queries"  # queries that count for a score; a score over none is NaN
 
+# A feature of a toy model.
+MATRIX = "matrix"  # which one of a stack, counted along its leading axes
+FEATURE = "feature"
+NORM = "norm"
+DIMENSIONALITY = "dimensionality"
+INTERFERENCE = "interference"
+LEVERAGE = "leverage"
+COMPONENT = "component"  # features whose directions are not orthogonal belong together
+CORNERS = "corners"  # how many features a component has
+GEOMETRY = "geometry"
+CERTAINTY = "certainty"
+
 # A window or a changepoint.
 SERIES = "series"
 START = "start"

@@ -18,6 +18,7 @@ from phaseflow.metrics.loss import (
     loss_log_derivative,
     position_losses,
 )
+from phaseflow.metrics.superposition import dimensions_per_feature, feature_dimensionality, feature_geometry
 from phaseflow.metrics.token_change import token_changes
 from phaseflow.metrics.training_derivative import loss_training_derivative
 
@@ -25,7 +26,10 @@ __all__ = [
     "CompactPattern",
     "composition_scores",
     "copying_score",
+    "dimensions_per_feature",
     "factored_eigenvalues",
+    "feature_dimensionality",
+    "feature_geometry",
     "head_scores",
     "in_context_learning_interval",
     "in_context_learning_matrix",

@@ -10,6 +10,7 @@ mod compute;
 mod error;
 mod loss;
 mod stored;
+mod superposition;
 
 use pyo3::prelude::*;
 
@@ -21,5 +22,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     changepoint::register(module)?;
     circuit::register(module)?;
     loss::register(module)?;
+    superposition::register(module)?;
     Ok(())
 }
