@@ -28,6 +28,10 @@ def main():
     options = parser.parse_args()
     cases = [levels(round(options.scale * n), options) for n in (1e4, 1e5, 1e6)]
     cases += [lines(round(options.scale * 2e3), options)]
+    cases += [other("normal", round(options.scale * n), options) for n in (2e3, 1e4)]
+    cases += [other("rank", round(options.scale * 2e3), options)]
+    cases += [other("rbf", round(options.scale * n), options) for n in (2e3, 1e4)]
+    cases += [greedy(round(options.scale * n), options) for n in (2e3, 1e6)]
     cases += [many(round(options.scale * 1e4), 200, options)]
     cases += [single(round(options.scale * 1e6), 200, dtype, options) for dtype in ("float32", "float16")]
     cases += [windows(round(options.scale * 1e5), 200, options)]
@@ -51,7 +55,7 @@ def levels(n_samples, options):
     """One series of ten levels, cost l2."""
     y, penalty = steps(n_samples, 10), 2 * np.log(n_samples)
     contenders = {"phaseflow functional": lambda: pf.detect(y, penalty=penalty).changepoints}
-    if n_samples <= 1e5:
+    if n_samples <= 1e4:
         contenders["phaseflow pelt"] = lambda: pf.detect(y, penalty=penalty, search="pelt").changepoints
     if n_samples <= options.peer_samples:
         contenders["ruptures Pelt"] = lambda: (
@@ -79,6 +83,37 @@ def lines(n_samples, options):
         )
     seconds = interleave(contenders, options.rounds)
     return compare(f"linear, one series of {n_samples:,} samples", seconds, "phaseflow")
+
+
+def other(cost, n_samples, options):
+    """One series of ten levels, another cost."""
+    y = steps(n_samples, 10)
+    penalty = {"normal": 3 * np.log(n_samples), "rank": 2 * np.log(n_samples), "rbf": 0.5 * np.log(n_samples)}[cost]
+    contenders = {"phaseflow": lambda: pf.detect(y, cost=cost, penalty=penalty, min_size=2).changepoints}
+    if n_samples <= options.peer_samples and cost == "rbf":
+        contenders["ruptures KernelCPD"] = lambda: (
+            ruptures.KernelCPD(kernel="rbf", min_size=2).fit(y).predict(pen=penalty)[:-1]
+        )
+    elif n_samples <= options.peer_samples:
+        params = {"add_small_diag": False} if cost == "normal" else None
+        contenders["ruptures Pelt, jump=5"] = lambda: (
+            ruptures.Pelt(model=cost, params=params, min_size=2, jump=5).fit(y).predict(pen=penalty)[:-1]
+        )
+    seconds = interleave(contenders, options.rounds)
+    return compare(f"{cost}, one series of {n_samples:,} samples", seconds, "phaseflow")
+
+
+def greedy(n_samples, options):
+    """Binary segmentation, cost l2: the same changepoints."""
+    y, penalty = steps(n_samples, 10), 2 * np.log(n_samples)
+    contenders = {"phaseflow": lambda: pf.detect(y, search="binseg", penalty=penalty, min_size=2).changepoints.tolist()}
+    if n_samples <= options.peer_samples:
+        contenders["ruptures Binseg"] = lambda: (
+            ruptures.Binseg(model="l2", min_size=2, jump=1).fit(y).predict(pen=penalty)[:-1]
+        )
+    seconds = interleave(contenders, options.rounds)
+    assert len({tuple(contender()) for contender in contenders.values()}) == 1
+    return compare(f"binary segmentation, l2, {n_samples:,} samples", seconds, "phaseflow")
 
 
 def many(n_series, n_samples, options):
