@@ -30,7 +30,7 @@ lint: $(VENV)/.check
 	$(BIN)/python -m mypy.stubtest phaseflow._core
 
 bench: $(VENV)/.bench         ## kernels beside their best peers; records under benches/record/
-	for bench in attention scan loss changepoint archive; do $(BIN)/python benches/$$bench.py || exit 1; done
+	for bench in attention scan circuit loss changepoint superposition archive; do $(BIN)/python benches/$$bench.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) target python/phaseflow/*.so
