@@ -31,10 +31,36 @@ def test_the_verdict_stands_before_every_figure(page: str) -> None:
 
 def test_every_figure_is_there(page: str) -> None:
     for number_, title in enumerate(
-        ["Loss", "In-context learning score", "Prefix matching of every head", "Where in the context the loss falls"],
+        [
+            "Loss",
+            "In-context learning score",
+            "Prefix matching of every head",
+            "Where in the context the loss falls",
+            "The breaks that the average hides",
+        ],
         start=1,
     ):
         assert f"<h2>{number_}. {title}</h2>" in page
+
+
+def test_the_typical_tokens_of_a_burst_are_shown_in_their_text(tmp_path: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 9, (20, 201))
+    vocabulary = {int(token): f"<{token}>" for token in range(1, 9)}
+    with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe(tokens, vocabulary=vocabulary)}) as recorder:
+        for step in np.unique(np.round(np.geomspace(10, 5000, 60)).astype(int)):
+            losses = 4 + rng.normal(0, 0.2, (20, 200))
+            losses[:, 30:60] -= 2.0 * (step > 800)
+            recorder.log(int(step), per_token_loss={"text": losses})
+    html = pf.report(tmp_path, tmp_path / "report.html").read_text()
+    assert "<h2>Typical tokens of each burst</h2>" in html
+    shown = re.findall(r"<mark>(.*?)</mark></td><td class=\"number\">(\S+) → (\S+)</td>", html)
+    assert 1 <= len(shown) <= 4
+    for text, before, after in shown:
+        assert re.fullmatch(r"&lt;\d&gt;", text)
+        assert float(before) - float(after) == pytest.approx(2.0, abs=0.5)
 
 
 def test_a_late_index_short_of_the_paper_is_said(page: str) -> None:

@@ -10,8 +10,9 @@ import polars as pl
 
 from phaseflow import __version__, schema
 from phaseflow.analysis import Archive, open
+from phaseflow.analysis.bursts import typical_tokens
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
-from phaseflow.reporting import figures, page, words
+from phaseflow.reporting import figures, page, token_breaks, words
 
 # Wide: a map is looked at as a whole, and hundreds of examples say little about the slope between neighbours.
 MAP_BANDWIDTH = 1.0
@@ -77,6 +78,8 @@ def sections(archive: Archive, verdicts: pl.DataFrame, command: str) -> Iterator
     induction = {row[schema.RUN]: row[schema.HEADS] for row in rows}
     for number, (title, caption, figure) in enumerate(drawings(archive, windows, induction), start=1):
         yield page.figure_html(figure, number=number, title=title, caption=caption)
+    changes, bursts = tokens_of_text(archive)
+    yield token_breaks.examples_html(typical_tokens(changes, bursts), bursts)
     yield changes_section(archive.phase_changes())
     yield problems_section(archive.problems)
     yield settings_section(archive, command)
@@ -117,6 +120,20 @@ def drawings(
             "Dashed: start and end of the phase change."
         )
         yield "Where in the context the loss falls", caption, figures.loss_derivative(derivative, windows)
+    changes, bursts = tokens_of_text(archive)
+    if not bursts.is_empty():
+        caption = token_breaks.caption(changes, bursts)
+        yield "The breaks that the average hides", caption, token_breaks.histogram(bursts, windows)
+
+
+def tokens_of_text(archive: Archive) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Breaks of single tokens and their histogram, of the first text probe of each run."""
+    text = archive.in_context_learning().select(schema.RUN, schema.PROBE).unique(schema.RUN, maintain_order=True)
+    changes, bursts = (
+        table.join(text, on=text.columns, how="semi", maintain_order="left")
+        for table in (archive.token_changes(), archive.token_bursts())
+    )
+    return changes, bursts
 
 
 def short_context(late: int) -> str:
