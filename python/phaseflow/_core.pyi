@@ -29,6 +29,7 @@ __all__ = [
     "in_context_learning_interval",
     "in_context_learning_score",
     "loss_log_derivative",
+    "loss_log_derivative_error",
     "ov_copying_statistic",
     "ov_eigenvalues",
     "position_losses",
@@ -130,6 +131,7 @@ def in_context_learning_interval(
     threads: int | None,
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
+def loss_log_derivative_error(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
 
 @final
 class TokenGrid:

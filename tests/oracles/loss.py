@@ -102,3 +102,14 @@ def slope_at(position, mean, error, bandwidth):
     design = np.stack([np.ones(len(near)), x[near] - x[position]], axis=1)
     root = np.sqrt(weight / weight.max())
     return np.linalg.lstsq(design * root[:, None], (y - y[0]) * root, rcond=None)[0][1]
+
+
+def loss_log_derivative_error(per_token_loss, bandwidth):
+    """Each example's own slope with the weights of the mean, and the standard error of their mean."""
+    _, error = position_losses(per_token_loss)
+    found = np.empty_like(error)
+    for index, losses in leading(per_token_loss):
+        for position in range(losses.shape[1]):
+            slopes = [slope_at(position, example, error[index], bandwidth) for example in losses]
+            found[*index, position] = mean_and_error(slopes)[1]
+    return found

@@ -16,6 +16,7 @@ from phaseflow.metrics.loss import (
     in_context_learning_matrix,
     in_context_learning_score,
     loss_log_derivative,
+    loss_log_derivative_error,
     position_losses,
 )
 from phaseflow.metrics.superposition import dimensions_per_feature, feature_dimensionality, feature_geometry
@@ -35,6 +36,7 @@ __all__ = [
     "in_context_learning_matrix",
     "in_context_learning_score",
     "loss_log_derivative",
+    "loss_log_derivative_error",
     "loss_training_derivative",
     "ov_copying_statistic",
     "ov_eigenvalues",

@@ -306,3 +306,50 @@ def loss_log_derivative(
         _inputs.real("bandwidth", bandwidth),
         _inputs.optional_integer("threads", threads, least=1),
     )
+
+
+def loss_log_derivative_error(
+    per_token_loss: "ArrayLike", *, bandwidth: float = 0.25, threads: int | None = None
+) -> "NDArray[np.float64]":
+    """Standard error of :func:`phaseflow.loss_log_derivative` over examples, in nats.
+
+    The slope at a token index is a weighted sum of the mean losses near it, so each example has a slope of its own; the
+    standard error is that of their mean. Tokens of one example are alike, which widens or narrows it, and is in it. The
+    weights are taken as known. Times grow with the number of tokens in a window.
+
+    Parameters
+    ----------
+    per_token_loss : array (..., batch, pos)
+        Losses in nats; float16, bfloat16, float32 or float64, of any strides, never copied whole.
+    bandwidth : float
+        Full width of the window in ``ln(i)``.
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (..., pos)
+        float64. NaN with fewer than two examples, where a loss in the window is NaN or infinite, and everywhere with
+        fewer than two positions.
+
+    Raises
+    ------
+    ShapeError
+        ``per_token_loss`` has fewer than two axes.
+    ParameterError
+        ``bandwidth`` is not positive and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import phaseflow as pf
+    >>> losses = np.random.default_rng(0).normal(3.0, 1.0, (100, 400))
+    >>> slope, error = pf.loss_log_derivative(losses), pf.loss_log_derivative_error(losses)
+    >>> bool(np.mean(abs(slope[20:]) < 2 * error[20:]) > 0.8)
+    True
+    """
+    return _core.loss_log_derivative_error(
+        _inputs.tensor("per_token_loss", per_token_loss),
+        _inputs.real("bandwidth", bandwidth),
+        _inputs.optional_integer("threads", threads, least=1),
+    )

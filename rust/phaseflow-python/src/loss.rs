@@ -80,6 +80,21 @@ fn loss_log_derivative<'py>(
     Ok(slopes.into_pyarray(py))
 }
 
+/// `phaseflow.loss_log_derivative_error`, `(..., pos)`.
+#[pyfunction]
+#[pyo3(signature = (per_token_loss, bandwidth, threads))]
+fn loss_log_derivative_error<'py>(
+    py: Python<'py>,
+    per_token_loss: &Bound<'py, PyAny>,
+    bandwidth: f64,
+    threads: Option<usize>,
+) -> PyResult<Array<'py>> {
+    let losses = BorrowedTensor::borrow("per_token_loss", per_token_loss)?;
+    let losses = losses.view();
+    let errors = compute(py, threads, |cancel| loss::loss_log_derivative_error(&losses, bandwidth, cancel))?;
+    Ok(errors.into_pyarray(py))
+}
+
 /// The checkpoints of `phaseflow.token_changes`, prepared.
 #[pyclass(frozen, module = "phaseflow._core")]
 struct TokenGrid(loss::Grid);
@@ -163,5 +178,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(in_context_learning_score, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_interval, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative, module)?)?;
+    module.add_function(wrap_pyfunction!(loss_log_derivative_error, module)?)?;
     Ok(())
 }

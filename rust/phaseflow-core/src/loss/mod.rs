@@ -11,7 +11,7 @@ mod position;
 mod token_change;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};
-pub use derivative::{log_derivative, loss_log_derivative};
+pub use derivative::{log_derivative, loss_log_derivative, loss_log_derivative_error};
 pub use in_context::{InContext, in_context_learning_score};
 pub use position::{PositionLosses, position_losses};
 pub use token_change::{Grid, Null, Ramp, Scan};
