@@ -15,7 +15,7 @@ LAYERS = [
     {"_core"},
     {"metrics", "changepoint"},
     {"archive"},
-    {"importers", "analysis"},
+    {"importers", "analysis", "polars"},
     {"engines"},
     {"reporting"},
     {"training"},

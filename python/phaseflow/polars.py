@@ -1,0 +1,229 @@
+"""Changepoints inside polars expressions: ``pl.col("loss").phase.changepoints()``.
+
+``import phaseflow.polars`` registers the namespace ``phase`` (``import phaseflow`` alone does not load polars). Each
+expression takes one series for every group of its context (``select`` is one group; ``group_by().agg``; ``over``) and
+hands all groups to the kernel in one call, on all threads, eagerly or lazily.
+
+The groups arrive as lists (``implode``) and leave as lists, so polars sees an element-wise function: that is what makes
+it one call, and what lets a query be split into batches of groups. A false-discovery rate over all groups is therefore
+not an option here; :func:`phaseflow.q_values` makes one of the column of p-values.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from inspect import signature
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from phaseflow import schema
+from phaseflow.changepoint import detect_many, detect_windows
+from phaseflow.exceptions import DtypeError, NotFiniteError, ParameterError, ShapeError
+
+__all__ = ["Phase"]
+
+_NOT_HERE = {"signals", "signal", "x", "offsets", "fdr", "fdr_method", "variance"}
+
+
+def _struct(columns: Iterable[str]) -> pl.List:
+    return pl.List(pl.Struct({name: pl.Int64 if name == schema.CHANGEPOINT else pl.Float64 for name in columns}))
+
+
+_CHANGEPOINTS = _struct(
+    [schema.CHANGEPOINT, schema.X, schema.BEFORE, schema.AFTER, schema.SIZE, schema.P_VALUE],
+)
+_WINDOW = [
+    *(
+        name
+        for column in (schema.START, schema.END, schema.SIZE)
+        for name in (column, schema.lower(column), schema.upper(column))
+    ),
+    schema.P_VALUE,
+]
+_WINDOWS = _struct(_WINDOW)
+_SEGMENTS = pl.List(pl.Int64)
+
+
+@pl.api.register_expr_namespace("phase")
+class Phase:
+    """The namespace ``phase`` of a numeric expression: one series for every group, in the order of the rows.
+
+    A null or NaN is a missing sample; it counts as a row. Sort by step first.
+    """
+
+    def __init__(self, expr: pl.Expr) -> None:
+        self._expr = expr
+
+    def changepoints(self, x: str | pl.Expr | None = None, **options: Any) -> pl.Expr:
+        """The changepoints of every group, as a list of structs.
+
+        Parameters
+        ----------
+        x
+            Column or expression of the axis, as long as the series; the row number within the group without it.
+        **options
+            Those of :func:`phaseflow.detect_many`, without ``offsets`` and ``fdr``.
+
+        Returns
+        -------
+        polars.Expr
+            One value a group, repeated for its rows in ``over``: a list, empty where nothing changes, of
+            ``changepoint`` (row within the group, from 0, of the first sample of the new segment), ``x`` there,
+            ``before``, ``after``, ``size``, ``p_value``, as :func:`phaseflow.detect_many` defines them. ``explode`` and
+            ``unnest`` make it one row a changepoint.
+
+        Raises
+        ------
+        ParameterError
+            At once, an option that does not exist. The others of :func:`phaseflow.detect_many`, when the query runs.
+
+        Examples
+        --------
+        >>> import polars as pl, phaseflow.polars
+        >>> losses = pl.DataFrame({"run": ["a"] * 4 + ["b"] * 4, "loss": [3, 3, 1, 1, 2, 2, 2, 2]})
+        >>> found = losses.group_by("run").agg(pl.col("loss").phase.changepoints(penalty=1.0))
+        >>> found.explode("loss").unnest("loss").drop_nulls("changepoint").select("run", "changepoint", "size").rows()
+        [('a', 2, -2.0)]
+        """
+        _check(options, detect_many)
+
+        def changepoints(lists: pl.Series, axes: pl.Series | None) -> pl.Series:
+            return _as_lists(_detected(lists, axes, options), len(lists), _CHANGEPOINTS)
+
+        return self._apply(x, changepoints, _CHANGEPOINTS)
+
+    def segment(self, x: str | pl.Expr | None = None, **options: Any) -> pl.Expr:
+        """Number of the segment that each row lies in, from 0: as many values as rows.
+
+        Parameters are those of :meth:`changepoints`.
+
+        Examples
+        --------
+        >>> import polars as pl, phaseflow.polars
+        >>> losses = pl.DataFrame({"run": ["a"] * 4 + ["b"] * 4, "loss": [3, 3, 1, 1, 2, 2, 2, 2]})
+        >>> losses.select(pl.col("loss").phase.segment(penalty=1.0).over("run"))["loss"].to_list()
+        [0, 0, 1, 1, 0, 0, 0, 0]
+        """
+        _check(options, detect_many)
+
+        def numbers(lists: pl.Series, axes: pl.Series | None) -> pl.Series:
+            starts = _starts(lists)
+            found = _detected(lists, axes, options)
+            begins = np.zeros(starts[-1] + 1, np.int64)
+            begins[starts[found[schema.SERIES].to_numpy()] + found[schema.CHANGEPOINT].to_numpy()] = 1
+            total = np.cumsum(begins)[:-1]
+            sizes = np.diff(starts)
+            series = np.repeat(np.arange(len(lists)), sizes)
+            # A group's first row begins no segment, so what is counted there was counted before it.
+            before = np.repeat(total[starts[:-1][sizes > 0]], sizes[sizes > 0])
+            return _as_lists(
+                pl.DataFrame({schema.SERIES: series, schema.SEGMENT: total - before}), len(lists), _SEGMENTS
+            )
+
+        return self._apply(x, numbers, _SEGMENTS).explode()
+
+    def windows(self, x: str | pl.Expr | None = None, **options: Any) -> pl.Expr:
+        """The phase-change windows of every group, as a list of structs.
+
+        Groups with the same axis are searched together; each further axis needs its own simulated thresholds, which
+        take a second or so.
+
+        Parameters
+        ----------
+        x
+            Column or expression of the step; 1, 2, 3, ... without it.
+        **options
+            Those of :func:`phaseflow.detect_windows`, without ``variance`` and ``fdr``.
+
+        Returns
+        -------
+        polars.Expr
+            As :meth:`changepoints`, of ``start``, ``end`` and ``size`` with ``*_lower`` and ``*_upper``, and
+            ``p_value``.
+        """
+        _check(options, detect_windows)
+
+        def windows(lists: pl.Series, axes: pl.Series | None) -> pl.Series:
+            tables = [pl.DataFrame(schema={schema.SERIES: pl.Int64, **dict.fromkeys(_WINDOW, pl.Float64)})]
+            for members, rows, steps in _by_axis(lists, axes):
+                found = detect_windows(rows, x=steps, **options)
+                series = pl.Series(schema.SERIES, members[found[schema.SERIES].to_numpy()])
+                tables.append(found.with_columns(series))
+            return _as_lists(pl.concat(tables), len(lists), _WINDOWS)
+
+        return self._apply(x, windows, _WINDOWS)
+
+    def _apply(
+        self, x: str | pl.Expr | None, function: Callable[[pl.Series, pl.Series | None], pl.Series], dtype: pl.List
+    ) -> pl.Expr:
+        if x is None:
+            return self._expr.implode().map_batches(
+                lambda lists: function(lists, None), return_dtype=dtype, is_elementwise=True
+            )
+        axis = pl.col(x) if isinstance(x, str) else x
+        both = [self._expr.implode(), axis.implode()]
+        return pl.map_batches(both, lambda pair: function(pair[0], pair[1]), return_dtype=dtype, is_elementwise=True)
+
+
+def _check(options: dict[str, Any], function: Callable[..., Any]) -> None:
+    known = [name for name in signature(function).parameters if name not in _NOT_HERE]
+    for name in options:
+        if name not in known:
+            raise ParameterError(f"option {name} is not one of this expression's: {', '.join(known)}")
+
+
+def _starts(lists: pl.Series) -> NDArray[np.int64]:
+    """Where each list starts when all are laid end to end, and the end of the last."""
+    sizes = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _numbers(argument: str, lists: pl.Series) -> NDArray[np.float64]:
+    """All lists end to end; a null is NaN."""
+    flat = lists.filter(lists.list.len() > 0).explode()
+    if not (flat.dtype.is_numeric() or flat.dtype in (pl.Boolean, pl.Null)):
+        raise DtypeError(f"{argument} is a column of {flat.dtype}, expected numbers")
+    return flat.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _axis(lists: pl.Series, axes: pl.Series | None) -> NDArray[np.float64] | None:
+    if axes is None:
+        return None
+    if not np.array_equal(_starts(lists), _starts(axes)):
+        raise ShapeError("x has another number of rows than the series, expected one for every row")
+    axis = _numbers(schema.X, axes)
+    if np.isnan(axis).any():
+        raise NotFiniteError(f"x has {np.isnan(axis).sum()} nulls or NaNs, expected a number for every row")
+    return axis
+
+
+def _detected(lists: pl.Series, axes: pl.Series | None, options: dict[str, Any]) -> pl.DataFrame:
+    return detect_many(_numbers("signal", lists), offsets=_starts(lists), x=_axis(lists, axes), **options)
+
+
+def _by_axis(
+    lists: pl.Series, axes: pl.Series | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]]:
+    """The groups that share an axis: which, their rows, and the axis."""
+    starts, values, axis = _starts(lists), _numbers("signal", lists), _axis(lists, axes)
+    members: dict[object, list[int]] = {}
+    for index, (start, end) in enumerate(pairwise(starts.tolist())):
+        key = end - start if axis is None else axis[start:end].tobytes()
+        if end > start:
+            members.setdefault(key, []).append(index)
+    for group in members.values():
+        start, end = starts[group[0]], starts[group[0] + 1]
+        rows = np.stack([values[starts[index] : starts[index + 1]] for index in group])
+        yield np.array(group), rows, None if axis is None else axis[start:end]
+
+
+def _as_lists(table: pl.DataFrame, n_series: int, dtype: pl.List) -> pl.Series:
+    """The rows of each series, without its number, as one list."""
+    columns = [name for name in table.columns if name != schema.SERIES]
+    entry = pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)
+    lists = table.group_by(schema.SERIES, maintain_order=True).agg(entry.alias(schema.FOUND))
+    every = pl.DataFrame({schema.SERIES: np.arange(n_series)})
+    joined = every.join(lists, on=schema.SERIES, how="left", maintain_order="left")
+    return joined.select(pl.col(schema.FOUND).cast(dtype).fill_null(pl.lit([], dtype=dtype))).to_series()

@@ -1,0 +1,155 @@
+"""The polars namespace: what detect_many and detect_windows find, in every context of an expression."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import phaseflow as pf
+import phaseflow.exceptions
+import phaseflow.polars  # registers the namespace
+
+LOSSES = pl.DataFrame(
+    {
+        "run": ["a", "b", "a", "b", "a", "b", "a", "b", "a", "b"],
+        "step": [1, 1, 2, 2, 4, 4, 8, 8, 16, 16],
+        "loss": [3.0, 2.0, 3.0, None, None, 2.0, 1.0, 2.0, 1.0, 2.0],
+    }
+)
+FOUND = {"changepoint": 3, "x": 8.0, "before": 3.0, "after": 1.0, "size": -2.0}
+
+
+def test_a_drop_of_one_group_is_found_where_it_is_and_the_other_has_none():
+    found = LOSSES.group_by("run", maintain_order=True).agg(pl.col("loss").phase.changepoints("step", penalty=1.0))
+    assert found["run"].to_list() == ["a", "b"]
+    drop, nothing = found["loss"].to_list()
+    assert [{name: drop[0][name] for name in FOUND}] == [FOUND]
+    assert nothing == []
+    rows = found.explode("loss").unnest("loss")
+    assert rows.drop_nulls("changepoint").select("run", "changepoint").rows() == [("a", 3)]
+
+
+def test_a_selection_is_one_series():
+    found = LOSSES.filter(run="a").select(pl.col("loss").phase.changepoints(pl.col("step").log(2), penalty=1.0))
+    assert found.shape == (1, 1)
+    assert [entry["x"] for entry in found["loss"][0]] == [3.0]
+    beside = LOSSES.filter(run="a").with_columns(pl.col("loss").phase.changepoints(penalty=1.0).alias("found"))
+    assert [len(entries) for entries in beside["found"].to_list()] == [1] * 5
+
+
+def test_over_a_group_every_row_knows_its_segment_and_its_changes():
+    found = LOSSES.with_columns(
+        pl.col("loss").phase.segment(penalty=1.0).over("run").alias("segment"),
+        pl.col("loss").phase.changepoints(penalty=1.0).over("run").alias("found"),
+    )
+    assert found.filter(run="a")["segment"].to_list() == [0, 0, 0, 1, 1]
+    assert found.filter(run="b")["segment"].to_list() == [0] * 5
+    assert found["found"].list.len().to_list() == [1, 0] * 5
+    assert LOSSES.filter(run="a").select(pl.col("loss").phase.segment(penalty=1.0))["loss"].to_list() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda frame: frame.select(pl.col("loss").phase.changepoints("step", penalty=1.0)),
+        lambda frame: frame.group_by("run").agg(pl.col("loss").phase.changepoints("step", penalty=1.0)).sort("run"),
+        lambda frame: frame.select("run", pl.col("loss").phase.changepoints("step", penalty=1.0).over("run")),
+        lambda frame: frame.select(pl.col("loss").phase.segment("step", penalty=1.0).over("run")),
+        lambda frame: frame.group_by("run").agg(pl.col("loss").phase.segment(penalty=1.0)).sort("run"),
+    ],
+)
+def test_a_lazy_query_knows_its_types_and_gives_the_same(query, engine):
+    lazy = query(LOSSES.lazy())
+    eager = query(LOSSES)
+    assert lazy.collect_schema() == eager.schema
+    assert lazy.collect(engine=engine).equals(eager)
+
+
+def panel(n_groups, seed=0):
+    random = np.random.default_rng(seed)
+    sizes = random.integers(1, 40, n_groups)
+    frame = pl.DataFrame({"group": np.repeat(np.arange(n_groups), sizes)})
+    levels = np.concatenate([np.repeat(random.normal(0, 4, 2), [size // 2, size - size // 2]) for size in sizes])
+    loss = levels + random.normal(0, 0.5, len(levels))
+    return frame.with_columns(
+        pl.Series("loss", np.where(random.random(len(loss)) < 0.1, np.nan, loss)).fill_nan(None),
+        pl.Series("step", np.cumsum(random.uniform(0.1, 2, len(loss)))),
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"cost": "linear"}, {"search": "single", "level": 0.01}, {"min_size": 3}])
+def test_groups_of_any_length_have_the_changepoints_that_detect_many_finds(options):
+    frame = panel(200)
+    found = (
+        frame.group_by("group", maintain_order=True)
+        .agg(pl.col("loss").phase.changepoints("step", **options))
+        .explode("loss")
+        .unnest("loss")
+        .drop_nulls("changepoint")
+    )
+    offsets = np.r_[0, np.cumsum(np.bincount(frame["group"]))]
+    loss = frame["loss"].fill_null(np.nan).to_numpy()
+    expected = pf.detect_many(loss, offsets=offsets, x=frame["step"].to_numpy(), **options)
+    assert found.rename({"group": "series"}).equals(expected)
+    assert found.height > 10
+
+
+def test_segments_change_number_at_the_changepoints_of_every_group():
+    frame = panel(100, 1)
+    both = frame.with_columns(
+        pl.col("loss").phase.segment().over("group").alias("segment"),
+        pl.col("loss").phase.changepoints().over("group").alias("found"),
+    )
+    for (_,), rows in both.group_by("group"):
+        starts = np.flatnonzero(np.diff(rows["segment"], prepend=0))
+        assert starts.tolist() == [entry["changepoint"] for entry in rows["found"][0]]
+
+
+def test_windows_of_groups_are_those_of_detect_windows():
+    random = np.random.default_rng(0)
+    step = np.logspace(1, 4, 60)
+    drop = np.clip((np.log10(step) - 2.5) / 0.3, 0, 1)
+    curves = np.stack([step**-0.3 - size * drop + random.normal(0, 0.01, 60) for size in (0.4, 0.0, 0.6)])
+    frame = pl.DataFrame({"run": np.repeat([7, 8, 9], 60), "step": np.tile(step, 3), "loss": curves.ravel()})
+    expected = pf.detect_windows(curves, x=step, simulations=200)
+    found = (
+        frame.group_by("run", maintain_order=True)
+        .agg(pl.col("loss").phase.windows("step", simulations=200))
+        .explode("loss")
+        .unnest("loss")
+        .drop_nulls("start")
+    )
+    assert set(found["run"]) >= {7, 9}
+    assert found.drop("run").equals(expected.drop("series"))
+    alone = frame.filter(run=8, step=step[0]).clear().select(pl.col("loss").phase.windows())
+    assert alone["loss"].to_list() == [[]]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt32, pl.Float32, pl.Boolean])
+def test_columns_of_any_number_pass(dtype):
+    frame = pl.DataFrame({"y": pl.Series([0, 0, 0, 1, 1, 1]).cast(dtype)})
+    found = frame.select(pl.col("y").phase.changepoints(penalty=0.5))
+    assert [entry["changepoint"] for entry in found["y"][0]] == [3]
+
+
+def test_columns_without_rows_or_values_have_no_changes():
+    nothing = pl.DataFrame(schema={"y": pl.Float64})
+    assert nothing.select(pl.col("y").phase.changepoints())["y"].to_list() == [[]]
+    assert nothing.select(pl.col("y").phase.segment())["y"].drop_nulls().len() == 0
+    empty = pl.DataFrame({"y": [None, None]})
+    assert empty.select(pl.col("y").phase.changepoints())["y"].to_list() == [[]]
+
+
+def test_what_it_cannot_do_is_refused_by_name():
+    with pytest.raises(pf.exceptions.ParameterError, match="option fdr is not one of"):
+        pl.col("loss").phase.changepoints(fdr=0.1)
+    with pytest.raises(pf.exceptions.ParameterError, match=r"option cost .*base"):
+        pl.col("loss").phase.windows(cost="l2")
+    for expression, words in [
+        (pl.col("run").phase.changepoints(), "column of String"),
+        (pl.col("loss").phase.changepoints(pl.col("step").head(2)), "another number of rows"),
+        (pl.col("loss").phase.changepoints(pl.col("loss")), "nulls or NaNs"),
+        (pl.col("loss").phase.changepoints(cost="l3"), "l2, l1"),
+    ]:
+        with pytest.raises(Exception, match=words):
+            LOSSES.select(expression)
