@@ -178,6 +178,8 @@ def detect(
     n_changepoints: int | None,
     min_size: int,
     jump: int,
+    width: int | None,
+    shape: str,
     threads: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, str]: ...
 def detect_series(

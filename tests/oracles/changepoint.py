@@ -157,14 +157,17 @@ def binary_segmentation(cost, n_samples, penalty, min_size=1, jump=1):
 def bottom_up(cost, n_samples, penalty, min_size=1, jump=1):
     """Join the neighbours that lose least while that is no more than the penalty."""
     step = int(np.ceil(min_size / jump)) * jump
-    found = list(range(step, n_samples - min_size + 1, step))
-    while found:
-        bounds = [0, *found, n_samples]
+    return joined(cost, [0, *range(step, n_samples - min_size + 1, step), n_samples], penalty)
+
+
+def joined(cost, bounds, penalty):
+    """Bounds without those that cost no more than the penalty to leave out, the least first."""
+    while len(bounds) > 2:
         losses = [cost(a, c) - cost(a, b) - cost(b, c) for a, b, c in zip(bounds, bounds[1:], bounds[2:], strict=False)]
         if min(losses) > penalty:
             break
-        del found[int(np.argmin(losses))]
-    return found
+        del bounds[1 + int(np.argmin(losses))]
+    return bounds[1:-1]
 
 
 def single_change(series, direction="any", min_size=1):
@@ -179,3 +182,55 @@ def single_change(series, direction="any", min_size=1):
         left = ((y[:k] - before) ** 2).sum() + ((y[k:] - after) ** 2).sum()
         found.append((left, present[k], before, after))
     return min(found)[1:] if found else None
+
+
+def seeded_intervals(n_samples, least):
+    """Definition 1 of Kovács et al. 2023 with decay 1 / sqrt(2): layers k = 1, 2, ... of intervals (start, end]."""
+    found = []
+    k = 1
+    while (length := n_samples / 2 ** ((k - 1) / 2)) >= max(least, 2):
+        count = 2 * int(np.ceil(2 ** ((k - 1) / 2) - 1e-9)) - 1
+        shift = (n_samples - length) / (count - 1) if count > 1 else 0.0
+        starts = [i * shift for i in range(count)]
+        found += [(int(np.floor(s + 1e-9)), min(n_samples, int(np.ceil(s + length - 1e-9)))) for s in starts]
+        k += 1
+    return found
+
+
+def seeded(cost, n_samples, penalty, min_size=1, jump=1, count=None):
+    """The best cut of every seeded interval; the narrowest over the penalty first, or those that gain most; then joined."""
+    cuts = []
+    for start, end in seeded_intervals(n_samples, 2 * min_size):
+        places = [k for k in range(0, end, jump) if k - start >= min_size and end - k >= min_size]
+        gains = [cost(start, end) - cost(start, k) - cost(k, end) for k in places]
+        if places:
+            cuts.append((max(gains), places[int(np.argmax(gains))], start, end))
+    if count is None:
+        cuts = sorted((cut for cut in cuts if cut[0] > penalty), key=lambda cut: (cut[3] - cut[2], -cut[0]))
+    else:
+        cuts.sort(key=lambda cut: (-cut[0], cut[3] - cut[2]))
+    found = []
+    for _, place, start, end in cuts:
+        if not any(start < other < end for other in found) and len(found) != count:
+            found.append(place)
+    return sorted(found) if count is not None else joined(cost, [0, *sorted(found), n_samples], penalty)
+
+
+def isotonic(y, rising):
+    """The closest levels that only rise (or only fall), by pooling adjacent violators."""
+    sign = 1 if rising else -1
+    blocks = []
+    for value in sign * np.asarray(y, float):
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
+            value, size = blocks.pop()
+            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + value * size) / (blocks[-1][1] + size), blocks[-1][1] + size]
+    return sign * np.concatenate([np.full(size, value) for value, size in blocks])
+
+
+def has_shape(levels, shape):
+    """Whether the steps between levels go the ways that the shape names, in this order, each any number of times."""
+    steps = np.sign(np.diff(levels))
+    turns = [step for index, step in enumerate(steps) if index == 0 or step != steps[index - 1]]
+    ways = {"up": [1], "down": [-1], "up-down": [1, -1], "down-up": [-1, 1]}[shape]
+    return 0 not in turns and any(turns == ways[start:end] for start in range(3) for end in range(start, 3))

@@ -260,7 +260,7 @@ def test_the_largest_numbers_are_cut_right():
         ({"x": [0, 1, 1, 2]}, pf.exceptions.ParameterError, "strictly increasing"),
         ({"x": [0, 1, np.nan, 2]}, pf.exceptions.NotFiniteError, r"x\[2\]"),
         ({"cost": "l3"}, pf.exceptions.UnknownNameError, "l2, l1, biweight"),
-        ({"search": "window"}, pf.exceptions.UnknownNameError, "auto, optimal, pelt, functional, binseg, bottom-up"),
+        ({"search": "beam"}, pf.exceptions.UnknownNameError, "auto, optimal, pelt, functional, binseg, bottom-up, seeded, window"),
         ({"penalty": "mbic"}, pf.exceptions.UnknownNameError, "bic, aic, hannan-quinn"),
         ({"penalty": -1.0}, pf.exceptions.ParameterError, "penalty is -1"),
         ({"penalty": np.nan}, pf.exceptions.ParameterError, "penalty is NaN"),

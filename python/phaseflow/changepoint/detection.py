@@ -23,6 +23,8 @@ def detect(
     n_changepoints: int | None = None,
     min_size: int = 1,
     jump: int = 1,
+    width: int | None = None,
+    shape: str = "any",
     level: float = 0.95,
     threads: int | None = None,
 ) -> Segmentation:
@@ -55,7 +57,10 @@ def detect(
         Exact: ``"optimal"``, every pair of samples, quadratic; ``"pelt"``, the same with pruning; ``"functional"``,
         functional pruning, linear in practice, for ``"clinear"``, ``"biweight"``, and for ``"l2"``, ``"rank"`` and
         ``"cosine"`` of one feature with ``min_size=1`` and ``jump=1``. ``"auto"``: the fastest exact one for the cost.
-        Not exact: ``"binseg"`` cuts where it gains most, again and again; ``"bottom-up"`` joins where it costs least.
+        Approximate: ``"binseg"`` cuts where it gains most, again and again; ``"bottom-up"`` joins where it costs least;
+        ``"seeded"`` takes the best cuts of a fixed set of overlapping intervals, the narrowest over the penalty first
+        (of a given number, those that gain most), and leaves out what is not worth the penalty between its neighbours;
+        ``"window"`` those places where a sliding window is cut best.
     penalty
         ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of
         neighbouring samples where the cost is no likelihood by itself. A number: that value, in the unit of the cost,
@@ -66,6 +71,13 @@ def detect(
         Least samples of a segment; raised to one more than the number of features for ``"normal"``.
     jump
         Changepoints are multiples of this.
+    width
+        Samples that ``"window"`` looks at, half on either side; 100 without it, or a fifth of the samples where that is
+        less.
+    shape
+        Which way levels may change: ``"any"``; ``"down"`` or ``"up"`` only; ``"up-down"``, up any number of times, then
+        down (a bump); ``"down-up"``. Exact, for cost ``"l2"`` of one feature with a penalty, ``min_size=1`` and
+        ``jump=1``.
     level
         Confidence of the intervals in the result, between 0 and 1.
     threads
@@ -105,8 +117,9 @@ def detect(
 
     PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``.
     Functional pruning: FPOP, Maidstone, Hocking, Rigaill and Fearnhead 2017; for the biweight loss Fearnhead and
-    Rigaill 2019; continuous lines: CPOP, Fearnhead, Maidstone and Letchford 2019. Kernels: Arlot, Celisse and Harchaoui
-    2019. Ranks: Lung-Yut-Fong, Lévy-Leduc and Cappé 2015.
+    Rigaill 2019; shapes: Hocking, Rigaill, Fearnhead and Bourque 2020; seeded intervals: Kovács, Bühlmann, Li and Munk
+    2023, narrowest over threshold: Baranowski, Chen and Fryzlewicz 2019; continuous lines: CPOP, Fearnhead, Maidstone
+    and Letchford 2019. Kernels: Arlot, Celisse and Harchaoui 2019. Ranks: Lung-Yut-Fong, Lévy-Leduc and Cappé 2015.
 
     Examples
     --------
@@ -121,7 +134,8 @@ def detect(
     axis = np.arange(len(features), dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
     if axis.shape != (len(features),):
         raise ShapeError(f"x has shape {axis.shape}, expected ({len(features)},), one for every sample of signal")
-    for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump)):
+    counts = (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump), ("width", width))
+    for name, count in counts:
         if count is not None and count < 0:
             raise ParameterError(f"{name} is {count}, expected 0 or above")
     if not 0 < level < 1:
@@ -141,6 +155,8 @@ def detect(
         n_changepoints=n_changepoints,
         min_size=min_size,
         jump=jump,
+        width=width,
+        shape=shape,
         threads=threads,
     )
     changepoints = np.flatnonzero(there)[changepoints]
@@ -151,6 +167,8 @@ def detect(
         criterion, assumption = penalty, _INDEPENDENT
     else:
         criterion, assumption = "given", _GIVEN.format("given penalty")
+    if shape != "any":
+        assumption += f", and levels that only go {shape}"
     return Segmentation(
         changepoints=changepoints,
         x=axis,

@@ -11,13 +11,11 @@ from numpy.typing import ArrayLike
 
 from phaseflow import schema
 from phaseflow.changepoint.detection import detect
-from phaseflow.changepoint.segmentation import Segmentation
+from phaseflow.changepoint.segmentation import APPROXIMATE, Segmentation
 from phaseflow.exceptions import ParameterError
 
 if TYPE_CHECKING:
     import polars as pl
-
-_GREEDY = ("binseg", "bottom-up")
 
 
 def detect_path(
@@ -66,7 +64,7 @@ def detect_path(
     >>> path.select("n_changepoints", "penalty_lower", "penalty_upper").rows()
     [(0, 73.5, 100.0), (1, 6.0, 73.5), (2, 1.0, 6.0)]
     """
-    if search in _GREEDY:
+    if search in APPROXIMATE:
         raise ParameterError(f'search "{search}" is not exact, so it has no path; pass search="auto"')
 
     def at(penalty: float | str) -> Segmentation:

@@ -15,6 +15,8 @@ from phaseflow.changepoint.certainty import Certainty, certainty
 if TYPE_CHECKING:
     import polars as pl
 
+APPROXIMATE = ("binseg", "bottom-up", "seeded", "window")
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -43,7 +45,7 @@ class Segmentation:
     noise_variance
         Variance the penalty was made from; ``None`` where it was given as a number, or not needed.
     cost_name, search, criterion
-        What was asked for; ``search`` is the one that ran. All but "binseg" and "bottom-up" are exact.
+        What was asked for; ``search`` is the one that ran.
     assumption
         What has to hold for the number of changepoints to mean something.
     """
@@ -67,6 +69,11 @@ class Segmentation:
         """``[start, end)`` of every segment, as sample indices."""
         bounds = [0, *self.changepoints.tolist(), len(self.x)]
         return list(pairwise(bounds))
+
+    @property
+    def exact(self) -> bool:
+        """Whether no segmentation is cheaper: false after an approximate search."""
+        return self.search not in APPROXIMATE
 
     @property
     def cost(self) -> float:
@@ -169,9 +176,8 @@ class Segmentation:
         count = len(self.changepoints)
         noun = "changepoint" if count == 1 else "changepoints"
         price = "" if self.penalty is None else f", penalty {self.penalty:.4g} ({self.criterion})"
-        lines = [
-            f"{count} {noun} in {len(self.x)} samples: cost {self.cost_name} {self.cost:.6g}{price}, {self.search}"
-        ]
+        search = self.search if self.exact else f"{self.search} (approximate)"
+        lines = [f"{count} {noun} in {len(self.x)} samples: cost {self.cost_name} {self.cost:.6g}{price}, {search}"]
         rows = [("segment", "samples", "x", "mean", "cost")]
         for index, (start, end) in enumerate(self.segments):
             mean = ", ".join(f"{value:.4g}" for value in self.means[index])

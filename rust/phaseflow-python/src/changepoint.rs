@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use phaseflow_core::changepoint::window::{Base, Detector, Limits, Options, Scale, Window};
-use phaseflow_core::changepoint::{self, CostName, Penalty, Request, SearchName};
+use phaseflow_core::changepoint::{self, CostName, Penalty, Request, SearchName, Shape};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -102,7 +102,7 @@ pub(crate) enum PenaltyArgument {
 type Found<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Option<f64>, Option<f64>, &'static str);
 
 #[pyfunction]
-#[pyo3(signature = (x, signal, *, cost, search, penalty, n_changepoints, min_size, jump, threads))]
+#[pyo3(signature = (x, signal, *, cost, search, penalty, n_changepoints, min_size, jump, width, shape, threads))]
 #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
 fn detect<'py>(
     py: Python<'py>,
@@ -114,10 +114,13 @@ fn detect<'py>(
     n_changepoints: Option<usize>,
     min_size: usize,
     jump: usize,
+    width: Option<usize>,
+    shape: &str,
     threads: Option<usize>,
 ) -> PyResult<Found<'py>> {
-    let request =
-        request(cost, search, penalty, n_changepoints, min_size, jump).map_err(|error| to_python(py, error))?;
+    let request = request(cost, search, penalty, n_changepoints, min_size, jump)
+        .and_then(|request| Ok(Request { width, shape: Shape::from_name(shape)?, ..request }))
+        .map_err(|error| to_python(py, error))?;
     let x = x.as_array().to_vec();
     let signal = signal.as_array();
     let found = compute(py, threads, |cancel| changepoint::detect(&x, signal, request, cancel))?;
@@ -143,7 +146,7 @@ pub(crate) fn request(
         PenaltyArgument::Name(name) => Penalty::from_name(&name)?,
     };
     let (cost, search) = (CostName::from_name(cost)?, SearchName::from_name(search)?);
-    Ok(Request { cost, search, penalty, n_changepoints, min_size, jump })
+    Ok(Request { cost, search, penalty, n_changepoints, min_size, jump, width: None, shape: Shape::Any })
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

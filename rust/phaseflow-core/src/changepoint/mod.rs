@@ -17,4 +17,5 @@ pub mod window;
 pub use many::{Change, Direction, Series, Single, detect_many, single_change};
 pub use penalty::Penalty;
 pub use request::{CostName, Request, SearchName};
+pub use search::Shape;
 pub use segmentation::{Segmentation, detect};

@@ -3,6 +3,7 @@
 use ndarray::ArrayView2;
 
 use super::penalty::Penalty;
+use super::search::Shape;
 use crate::{Error, Result};
 
 /// What a segment costs.
@@ -45,6 +46,10 @@ pub enum SearchName {
     BinarySegmentation,
     /// Join after join where it costs least.
     BottomUp,
+    /// The cuts of a fixed set of intervals, the narrowest first.
+    Seeded,
+    /// Where a sliding window is cut at the largest gain.
+    Window,
 }
 
 impl CostName {
@@ -96,18 +101,25 @@ impl CostName {
 }
 
 impl SearchName {
-    const NAMED: [(&'static str, Self); 6] = [
+    const NAMED: [(&'static str, Self); 8] = [
         ("auto", Self::Auto),
         ("optimal", Self::Optimal),
         ("pelt", Self::Pelt),
         ("functional", Self::Functional),
         ("binseg", Self::BinarySegmentation),
         ("bottom-up", Self::BottomUp),
+        ("seeded", Self::Seeded),
+        ("window", Self::Window),
     ];
 
     /// The search of this name.
     pub fn from_name(name: &str) -> Result<Self> {
         lookup("search", name, &Self::NAMED)
+    }
+
+    /// Whether it takes cut after cut, so that its answer need not be the cheapest.
+    fn greedy(self) -> bool {
+        matches!(self, Self::BinarySegmentation | Self::BottomUp | Self::Seeded | Self::Window)
     }
 
     /// Its name.
@@ -139,6 +151,10 @@ pub struct Request {
     pub min_size: usize,
     /// Changepoints are multiples of this.
     pub jump: usize,
+    /// Samples that the window search looks at.
+    pub width: Option<usize>,
+    /// Which way levels may change.
+    pub shape: Shape,
 }
 
 impl Request {
@@ -165,18 +181,33 @@ impl Request {
             && features == 1
             && self.min_size == 1
             && self.jump == 1;
+        if self.shape != Shape::Any {
+            let possible = levels
+                && self.cost == CostName::L2
+                && !fixed
+                && matches!(self.search, SearchName::Auto | SearchName::Functional);
+            return if possible {
+                Ok(SearchName::Functional)
+            } else {
+                refuse(
+                    "a shape is for cost \"l2\" of one feature with a penalty, min_size=1, jump=1 and search=\"functional\""
+                        .into(),
+                    "leave the others out, or the shape",
+                )
+            };
+        }
         match self.search {
             SearchName::Auto | SearchName::Functional if whole => Ok(SearchName::Functional),
             _ if whole => refuse(
                 format!("cost \"{cost}\" does not split into segments for this search"),
                 "pass search=\"functional\" or \"auto\"",
             ),
-            SearchName::BinarySegmentation | SearchName::BottomUp if self.cost == CostName::Rbf => refuse(
-                "cost \"rbf\" of single segments takes quadratic time, which a greedy search asks for again and again"
+            search if search.greedy() && self.cost == CostName::Rbf => refuse(
+                "cost \"rbf\" of single segments takes quadratic time, which this search asks for again and again"
                     .into(),
                 "pass search=\"auto\", which is exact",
             ),
-            SearchName::BinarySegmentation | SearchName::BottomUp => Ok(self.search),
+            search if search.greedy() => Ok(search),
             SearchName::Auto if fixed => Ok(SearchName::Optimal),
             SearchName::Optimal => Ok(SearchName::Optimal),
             SearchName::Pelt | SearchName::Functional if fixed => refuse(
@@ -190,7 +221,7 @@ impl Request {
                     .into(),
                 "pass search=\"pelt\" or \"auto\"",
             ),
-            SearchName::Auto | SearchName::Pelt => Ok(SearchName::Pelt),
+            _ => Ok(SearchName::Pelt),
         }
     }
 
@@ -256,7 +287,8 @@ impl Request {
 
     /// Whether the parameters make sense for any signal.
     pub(crate) fn check_parameters(self) -> Result<()> {
-        for (argument, value) in [("min_size", self.min_size), ("jump", self.jump)] {
+        for (argument, value) in [("min_size", self.min_size), ("jump", self.jump), ("width", self.width.unwrap_or(1))]
+        {
             if value == 0 {
                 return Err(Error::OutOfRange { argument, expected: "at least 1".into(), got: "0".into() });
             }

@@ -8,8 +8,8 @@ use super::penalty::{Penalty, noise_variance};
 use super::prepare::{Prepared, prepare};
 use super::request::{CostName, Request, SearchName};
 use super::search::{
-    Envelope, Grid, Stop, binary_segmentation, bottom_up, clipped_cost, continuous_fixed, continuous_penalised,
-    functional, optimal_fixed, optimal_penalised, pelt, robust,
+    Envelope, Grid, Shape, Stop, binary_segmentation, bottom_up, clipped_cost, continuous_fixed, continuous_penalised,
+    functional, optimal_fixed, optimal_penalised, pelt, robust, seeded, shaped, window,
 };
 use crate::{Cancel, Error, Result};
 
@@ -112,7 +112,12 @@ impl Run<'_> {
         let changepoints = match (self.search, self.request.n_changepoints) {
             (SearchName::BinarySegmentation, _) => self.counted(binary_segmentation(cost, grid, stop, cancel)?)?,
             (SearchName::BottomUp, _) => self.counted(bottom_up(cost, grid, stop, cancel)?)?,
+            (SearchName::Seeded, _) => self.counted(seeded(cost, grid, stop, cancel)?)?,
+            (SearchName::Window, _) => self.counted(window(cost, grid, self.request.width, stop, cancel)?)?,
             (_, Some(count)) => self.enough(optimal_fixed(cost, grid, count, cancel)?)?,
+            (SearchName::Functional, _) if self.request.shape != Shape::Any => {
+                shaped(&self.signal.column(0).to_vec(), self.penalty, self.request.shape, cancel)?
+            }
             (SearchName::Functional, _) => {
                 functional(&self.signal.column(0).to_vec(), self.penalty, &mut Envelope::default(), cancel)?
             }
@@ -150,10 +155,16 @@ impl Run<'_> {
         std::iter::once(0).chain(changepoints.iter().copied()).chain([self.signal.nrows()]).collect()
     }
 
-    /// What a greedy search found, where it is as many as were asked for.
+    /// What an approximate search found, where it is as many as were asked for.
     fn counted(&self, found: Vec<usize>) -> Result<Vec<usize>> {
-        let as_asked = self.request.n_changepoints.is_none_or(|count| count == found.len());
-        self.enough(as_asked.then_some(found))
+        match self.request.n_changepoints {
+            Some(count) if count != found.len() => Err(Error::OutOfRange {
+                argument: "n_changepoints",
+                expected: format!("at most the {} that search \"{}\" finds", found.len(), self.search.name()),
+                got: count.to_string(),
+            }),
+            _ => Ok(found),
+        }
     }
 
     fn enough(&self, found: Option<Vec<usize>>) -> Result<Vec<usize>> {

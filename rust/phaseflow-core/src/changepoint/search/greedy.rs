@@ -20,11 +20,14 @@ pub(crate) enum Stop {
 }
 
 /// A heap entry: the largest `key` first, of equal keys the earliest place.
-struct Entry<T> {
-    key: f64,
-    place: usize,
-    what: T,
+pub(super) struct Entry<T> {
+    pub(super) key: f64,
+    pub(super) place: usize,
+    pub(super) what: T,
 }
+
+/// A cut, what it gains, and the segment `(start, end)` it cuts.
+pub(super) type Cut = Entry<(usize, usize)>;
 
 impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -67,20 +70,15 @@ pub(crate) fn binary_segmentation(cost: &impl Cost, grid: Grid, stop: Stop, canc
     Ok(found)
 }
 
-fn best_cut(
-    cost: &impl Cost,
-    grid: Grid,
-    start: usize,
-    end: usize,
-    cancel: &Cancel,
-) -> Result<Option<Entry<(usize, usize)>>> {
+/// The cut of `start..end` that gains most, of several the first.
+pub(super) fn best_cut(cost: &impl Cost, grid: Grid, start: usize, end: usize, cancel: &Cancel) -> Result<Option<Cut>> {
     cancel.check()?;
     if start + 2 * grid.min_size > end {
         return Ok(None);
     }
     let whole = cost.of(start, end);
     let first = (start + grid.min_size).div_ceil(grid.jump) * grid.jump;
-    let mut best: Option<Entry<(usize, usize)>> = None;
+    let mut best: Option<Cut> = None;
     for (index, place) in (first..=end - grid.min_size).step_by(grid.jump).enumerate() {
         if index % 4096 == 0 {
             cancel.check()?;
@@ -97,10 +95,16 @@ fn best_cut(
 pub(crate) fn bottom_up(cost: &impl Cost, grid: Grid, stop: Stop, cancel: &Cancel) -> Result<Vec<usize>> {
     let step = grid.min_size.div_ceil(grid.jump) * grid.jump;
     let last = grid.n_samples - grid.min_size;
-    // `next[b]` and `before[b]` are the neighbouring bounds of a bound that stands; 0 and the end always do.
     let bounds: Vec<usize> = (0..=last).step_by(step).chain([grid.n_samples]).collect();
-    let mut next = vec![usize::MAX; grid.n_samples + 1];
-    let mut before = vec![usize::MAX; grid.n_samples + 1];
+    join(cost, &bounds, stop, cancel)
+}
+
+/// Joins the segments between `bounds` (0, changepoints, number of samples); the changepoints that stay.
+pub(super) fn join(cost: &impl Cost, bounds: &[usize], stop: Stop, cancel: &Cancel) -> Result<Vec<usize>> {
+    let n_samples = bounds.last().copied().unwrap_or(0);
+    // `next[b]` and `before[b]` are the neighbouring bounds of a bound that stands; 0 and the end always do.
+    let mut next = vec![usize::MAX; n_samples + 1];
+    let mut before = vec![usize::MAX; n_samples + 1];
     for pair in bounds.windows(2) {
         next[pair[0]] = pair[1];
         before[pair[1]] = pair[0];
@@ -111,7 +115,7 @@ pub(crate) fn bottom_up(cost: &impl Cost, grid: Grid, stop: Stop, cancel: &Cance
         what: (left, right),
     };
     let mut joins: BinaryHeap<_> = bounds.windows(3).map(|three| joining(three[0], three[1], three[2])).collect();
-    let mut standing = bounds.len() - 2;
+    let mut standing = bounds.len().saturating_sub(2);
     while let Some(Entry { key: gain, place, what: (left, right) }) = joins.pop() {
         cancel.check()?;
         if before[place] != left || next[place] != right {
@@ -130,9 +134,10 @@ pub(crate) fn bottom_up(cost: &impl Cost, grid: Grid, stop: Stop, cancel: &Cance
         if left > 0 {
             joins.push(joining(before[left], left, right));
         }
-        if right < grid.n_samples {
+        if right < n_samples {
             joins.push(joining(left, right, next[right]));
         }
     }
-    Ok(bounds.into_iter().filter(|&bound| bound > 0 && bound < grid.n_samples && next[bound] != usize::MAX).collect())
+    let stays = |&bound: &usize| bound > 0 && bound < n_samples && next[bound] != usize::MAX;
+    Ok(bounds.iter().copied().filter(stays).collect())
 }

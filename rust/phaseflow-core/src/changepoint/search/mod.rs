@@ -1,4 +1,4 @@
-//! Which segmentation is cheapest. All but the greedy searches are exact.
+//! Which segmentation is cheapest. All but the greedy ones, the seeded one and the window are exact.
 //!
 //! They minimise `sum of segment costs + penalty * number of changepoints` over segmentations whose segments have at
 //! least `min_size` samples and whose changepoints are multiples of `jump`, or the sum of costs for a given number.
@@ -9,6 +9,9 @@ mod greedy;
 mod optimal;
 mod pelt;
 mod robust;
+mod seeded;
+mod shaped;
+mod window;
 
 pub(crate) use continuous::{continuous_fixed, continuous_penalised};
 pub(crate) use functional::{Envelope, functional};
@@ -16,6 +19,10 @@ pub(crate) use greedy::{Stop, binary_segmentation, bottom_up};
 pub(crate) use optimal::{optimal_fixed, optimal_penalised};
 pub(crate) use pelt::pelt;
 pub(crate) use robust::{clipped_cost, robust};
+pub(crate) use seeded::seeded;
+pub use shaped::Shape;
+pub(crate) use shaped::shaped;
+pub(crate) use window::window;
 
 /// Which changepoints are allowed.
 #[derive(Debug, Clone, Copy)]
