@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from phaseflow.archive import Probe, Recorder
     from phaseflow.changepoint import (
         Evaluation,
+        OnlineChange,
+        OnlineDetector,
         Segmentation,
         detect,
         detect_many,
         detect_path,
         detect_windows,
         evaluate_changepoints,
+        run_length_posterior,
     )
     from phaseflow.metrics import (
         CompactPattern,
@@ -50,6 +53,8 @@ _HOME = {
     "Archive": "analysis",
     "CompactPattern": "metrics",
     "Evaluation": "changepoint",
+    "OnlineChange": "changepoint",
+    "OnlineDetector": "changepoint",
     "Probe": "archive",
     "Recorder": "archive",
     "Segmentation": "changepoint",
@@ -79,6 +84,7 @@ _HOME = {
     "prefix_matching_score": "metrics",
     "qk_previous_token_term": "metrics",
     "report": "reporting",
+    "run_length_posterior": "changepoint",
     "token_changes": "metrics",
 }
 
@@ -86,6 +92,8 @@ __all__ = [
     "Archive",
     "CompactPattern",
     "Evaluation",
+    "OnlineChange",
+    "OnlineDetector",
     "Probe",
     "Recorder",
     "Segmentation",
@@ -116,6 +124,7 @@ __all__ = [
     "prefix_matching_score",
     "qk_previous_token_term",
     "report",
+    "run_length_posterior",
     "token_changes",
 ]
 

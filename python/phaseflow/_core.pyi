@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HEAD_METRICS",
+    "OnlineRuns",
     "Shard",
     "StoredTensor",
     "TokenGrid",
@@ -38,6 +39,7 @@ __all__ = [
     "qk_previous_token_term",
     "qk_previous_token_traces",
     "read_shard_header",
+    "run_length_posterior",
     "single_changes",
     "write_file",
     "write_shard",
@@ -147,6 +149,33 @@ class TokenNull:
     @property
     def placed(self) -> NDArray[np.float64]: ...
 
+_Three = tuple[float, float, float]
+
+@final
+class OnlineRuns:
+    def __new__(
+        cls,
+        observation: str,
+        prior: list[tuple[str, float]],
+        *,
+        expected_length: float,
+        min_size: int,
+        least: float,
+        most: int,
+        certainty: float,
+        level: float,
+    ) -> OnlineRuns: ...
+    def update(self, x: float, value: float) -> tuple[int, float, float, float, float, _Three, _Three] | None: ...
+    @property
+    def probability(self) -> float: ...
+    @property
+    def log_evidence(self) -> float: ...
+    @property
+    def count(self) -> int: ...
+    def posterior(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]: ...
+    def store(self) -> tuple[int, list[float]]: ...
+    def restore(self, since: int, numbers: list[float]) -> None: ...
+
 @final
 class WindowDetector:
     def __new__(
@@ -195,6 +224,18 @@ def detect_series(
     jump: int,
     threads: int | None,
 ) -> dict[str, NDArray[Any]]: ...
+def run_length_posterior(
+    x: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    observation: str,
+    prior: list[tuple[str, float]],
+    *,
+    expected_length: float,
+    min_size: int,
+    least: float,
+    most: int,
+    shown: float,
+) -> tuple[dict[str, NDArray[Any]], float]: ...
 def single_changes(
     signals: Any, offsets: NDArray[np.uint64] | None, *, direction: str, min_size: int, threads: int | None
 ) -> dict[str, NDArray[Any]]: ...

@@ -3,16 +3,20 @@
 from phaseflow.changepoint.detection import detect
 from phaseflow.changepoint.evaluation import Evaluation, evaluate_changepoints
 from phaseflow.changepoint.many import detect_many
+from phaseflow.changepoint.online import OnlineChange, OnlineDetector, run_length_posterior
 from phaseflow.changepoint.path import detect_path
 from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.changepoint.windows import detect_windows
 
 __all__ = [
     "Evaluation",
+    "OnlineChange",
+    "OnlineDetector",
     "Segmentation",
     "detect",
     "detect_many",
     "detect_path",
     "detect_windows",
     "evaluate_changepoints",
+    "run_length_posterior",
 ]

@@ -152,5 +152,6 @@ pub(crate) fn request(
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
     crate::changepoint_many::register(module)?;
+    crate::changepoint_online::register(module)?;
     module.add_class::<WindowDetector>()
 }

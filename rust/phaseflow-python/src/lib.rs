@@ -5,6 +5,7 @@ mod array;
 mod attention;
 mod changepoint;
 mod changepoint_many;
+mod changepoint_online;
 mod circuit;
 mod compute;
 mod error;

@@ -6,6 +6,7 @@ mod cost;
 mod knots;
 mod linear_algebra;
 mod many;
+pub mod online;
 mod penalty;
 mod prepare;
 mod request;

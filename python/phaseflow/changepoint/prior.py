@@ -1,0 +1,66 @@
+"""Priors for segments, where none is given: from the first samples of a run, wide for what a segment may differ in.
+
+The noise comes from differences of neighbouring samples (for lines, from the distance to the line through the
+neighbours), which a change among the first samples does not reach: median absolute value, as good as about a third of
+the samples. A segment's level may lie some ten standard deviations of the noise from where the run began, and more at a
+price.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phaseflow.exceptions import NotFiniteError, ParameterError
+
+_LEVEL_SAMPLES = 0.01  # what the prior's mean is worth: levels spread over 1 / sqrt(0.01) = 10 noise deviations
+_NOISE_SHARE = 1 / 6  # alpha for one sample: the noise estimate is worth a third of them
+_MEDIAN_OF_NORMAL = 0.6744897501960817
+
+
+def fixed_prior(observation: str) -> dict[str, float] | None:
+    """The prior that needs no samples: Jeffreys' for ``"bernoulli"``; ``None`` for others."""
+    return {"alpha": 0.5, "beta": 0.5} if observation == "bernoulli" else None
+
+
+def default_prior(observation: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
+    """The prior from samples of which few lie behind a change; at least 4."""
+    if len(values) < 4:
+        raise ParameterError(f"prior is None and there are {len(values)} samples to make one from; 4 are needed")
+    if observation == "bernoulli":
+        return {"alpha": 0.5, "beta": 0.5}
+    if observation == "poisson":
+        return {"alpha": 1.0, "beta": 1.0 / max(float(values.mean()), 1.0 / len(values))}
+    noise = _noise_variance(x, values, lines=observation == "linear")
+    mean = float(np.median(values))
+    if observation == "level":
+        return {"mean": mean, "variance": noise / _LEVEL_SAMPLES, "noise_variance": noise}
+    alpha = _NOISE_SHARE * len(values)
+    prior = {"mean": mean, "kappa": _LEVEL_SAMPLES, "alpha": alpha, "beta": alpha * noise}
+    if observation == "linear":
+        prior["slope_kappa"] = _LEVEL_SAMPLES * float(x[-1] - x[0]) ** 2
+    return prior
+
+
+def _noise_variance(x: NDArray[np.float64], values: NDArray[np.float64], *, lines: bool) -> float:
+    if lines:
+        left = (x[2:] - x[1:-1]) / (x[2:] - x[:-2])
+        right = 1 - left
+        weight = np.sqrt(1 + left**2 + right**2)
+        differences = (values[1:-1] - left * values[:-2] - right * values[2:]) / weight
+    else:
+        differences = np.diff(values) / math.sqrt(2)
+    deviation = float(np.median(np.abs(differences))) / _MEDIAN_OF_NORMAL or float(np.sqrt(np.mean(differences**2)))
+    # Samples that are all alike know their noise to a part in a million.
+    return max(deviation, 1e-6 * float(np.abs(values).max()), 1e-150) ** 2
+
+
+def check_sample(observation: str, x: float, value: float, last_x: float) -> None:
+    """Whether a sample may wait for the prior."""
+    for name, number in (("x", x), ("value", value)):
+        if not math.isfinite(number):
+            raise NotFiniteError(f"{name} is {number}, expected a finite number")
+    if x <= last_x:
+        raise ParameterError(f"x is {x}, expected above the last one, {last_x}")
+    if observation == "poisson" and (value < 0 or value != int(value)):
+        raise ParameterError(f'value is {value}, expected a count, for observation "poisson"')

@@ -1,0 +1,230 @@
+//! What the samples of one segment look like: a family, its conjugate prior, and so the exact probability of the next
+//! sample given those of the segment so far (Murphy 2007 for the formulas).
+//!
+//! | name | samples | prior of a segment | next sample |
+//! |---|---|---|---|
+//! | `normal` | normal, mean m, variance v | v ~ inverse gamma(alpha, beta), m ~ normal(mean, v / kappa) | Student t |
+//! | `level` | normal, mean m, variance known | m ~ normal(mean, variance) | normal |
+//! | `linear` | normal about c + d (x - first x) | as `normal`; d ~ normal(0, v / `slope_kappa`) | Student t |
+//! | `poisson` | counts of rate r | r ~ gamma(alpha, rate beta) | negative binomial |
+//! | `bernoulli` | 0 or 1, probability p of 1 | p ~ beta(alpha, beta) | Bernoulli |
+
+use std::f64::consts::PI;
+
+use super::log_gamma::log_gamma;
+use crate::changepoint::request::lookup;
+use crate::{Error, Result};
+
+/// How many numbers any family needs to know of a segment.
+pub(super) const SIZE: usize = 7;
+
+/// What is known of a segment: the prior's parameters, moved on by its samples; the rest is 0.
+pub(super) type Known = [f64; SIZE];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Normal,
+    Level,
+    Linear,
+    Poisson,
+    Bernoulli,
+}
+
+impl Family {
+    const NAMED: [(&'static str, Self); 5] = [
+        ("normal", Self::Normal),
+        ("level", Self::Level),
+        ("linear", Self::Linear),
+        ("poisson", Self::Poisson),
+        ("bernoulli", Self::Bernoulli),
+    ];
+
+    /// Names of the prior's parameters; only a `mean` may be 0 or below.
+    fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::Normal => &["mean", "kappa", "alpha", "beta"],
+            Self::Level => &["mean", "variance", "noise_variance"],
+            Self::Linear => &["mean", "kappa", "slope_kappa", "alpha", "beta"],
+            Self::Poisson | Self::Bernoulli => &["alpha", "beta"],
+        }
+    }
+}
+
+/// A family with the parameters of its prior.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    family: Family,
+    fresh: Known,
+    noise_variance: f64,
+}
+
+impl Observation {
+    /// The family of this name; `prior` holds each of its parameters once, by name.
+    pub fn new(name: &str, prior: &[(String, f64)]) -> Result<Self> {
+        let family = lookup("observation", name, &Family::NAMED)?;
+        let names = family.parameters();
+        let expected = || format!("the numbers {} for observation \"{name}\"", names.join(", "));
+        let value =
+            |wanted: &str| {
+                prior.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value).ok_or_else(|| {
+                    Error::OutOfRange { argument: "prior", expected: expected(), got: format!("without {wanted}") }
+                })
+            };
+        if let Some((other, _)) = prior.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            return Err(Error::OutOfRange { argument: "prior", expected: expected(), got: format!("with {other}") });
+        }
+        for name in names {
+            let value = value(name)?;
+            if !value.is_finite() || (*name != "mean" && value <= 0.0) {
+                return Err(Error::OutOfRange {
+                    argument: "prior",
+                    expected: if *name == "mean" { "a finite mean".into() } else { format!("{name} above 0, finite") },
+                    got: format!("{name} = {value}"),
+                });
+            }
+        }
+        let (mut fresh, mut noise_variance) = ([0.0; SIZE], 0.0);
+        match family {
+            Family::Level => {
+                (fresh[0], fresh[1]) = (value("mean")?, 1.0 / value("variance")?);
+                noise_variance = value("noise_variance")?;
+            }
+            Family::Linear => {
+                // Mean and slope, their covariance over the noise variance (00, 01, 11), alpha, beta.
+                let (level, slope) = (1.0 / value("kappa")?, 1.0 / value("slope_kappa")?);
+                fresh = [value("mean")?, 0.0, level, 0.0, slope, value("alpha")?, value("beta")?];
+            }
+            _ => names.iter().zip(&mut fresh).try_for_each(|(name, known)| value(name).map(|value| *known = value))?,
+        }
+        Ok(Self { family, fresh, noise_variance })
+    }
+
+    /// What is known of a segment without samples.
+    pub(super) fn fresh(&self) -> Known {
+        self.fresh
+    }
+
+    /// Whether a segment may hold this sample.
+    pub(super) fn check(&self, value: f64) -> Result<()> {
+        let expected = match self.family {
+            Family::Poisson if value < 0.0 || value.fract() != 0.0 => "a count, for observation \"poisson\"",
+            Family::Bernoulli if value != 0.0 && value != 1.0 => "0 or 1, for observation \"bernoulli\"",
+            _ => return Ok(()),
+        };
+        Err(Error::OutOfRange { argument: "value", expected: expected.into(), got: value.to_string() })
+    }
+
+    /// Log of the probability (density) of `value` as the segment's next sample, `x` after its first, and what is known
+    /// of the segment with it.
+    pub(super) fn next(&self, known: &Known, x: f64, value: f64) -> (f64, Known) {
+        let mut after = *known;
+        let log = match self.family {
+            Family::Normal => {
+                let [mean, kappa, alpha, beta, ..] = *known;
+                let distance = value - mean;
+                after[0] = mean + distance / (kappa + 1.0);
+                (after[1], after[2]) = (kappa + 1.0, alpha + 0.5);
+                after[3] = beta + 0.5 * distance * distance * kappa / (kappa + 1.0);
+                log_student(alpha, beta * (kappa + 1.0) / kappa, distance)
+            }
+            Family::Level => {
+                let [mean, precision, ..] = *known;
+                let distance = value - mean;
+                after[1] = precision + 1.0 / self.noise_variance;
+                after[0] = mean + distance / (self.noise_variance * after[1]);
+                let variance = 1.0 / precision + self.noise_variance;
+                -0.5 * ((2.0 * PI * variance).ln() + distance * distance / variance)
+            }
+            Family::Linear => {
+                let [level, slope, v00, v01, v11, alpha, beta] = *known;
+                let (a, b) = (v00 + v01 * x, v01 + v11 * x);
+                let spread = 1.0 + a + b * x;
+                let distance = value - level - slope * x;
+                let gain = distance / spread;
+                after = [
+                    level + a * gain,
+                    slope + b * gain,
+                    v00 - a * a / spread,
+                    v01 - a * b / spread,
+                    v11 - b * b / spread,
+                    alpha + 0.5,
+                    beta + 0.5 * distance * gain,
+                ];
+                log_student(alpha, beta * spread, distance)
+            }
+            Family::Poisson => {
+                let [alpha, beta, ..] = *known;
+                (after[0], after[1]) = (alpha + value, beta + 1.0);
+                log_gamma(alpha + value)
+                    - log_gamma(alpha)
+                    - log_gamma(value + 1.0)
+                    - alpha * (1.0 / beta).ln_1p()
+                    - value * beta.ln_1p()
+            }
+            Family::Bernoulli => {
+                let [alpha, beta, ..] = *known;
+                (after[0], after[1]) = (alpha + value, beta + 1.0 - value);
+                (if value > 0.0 { alpha } else { beta } / (alpha + beta)).ln()
+            }
+        };
+        (log, after)
+    }
+}
+
+/// Log density at `distance` from the middle of Student's t with `2 alpha` degrees of freedom and squared scale
+/// `spread / alpha`.
+fn log_student(alpha: f64, spread: f64, distance: f64) -> f64 {
+    let square = 0.5 * distance / spread * distance;
+    log_gamma(alpha + 0.5) - log_gamma(alpha) - 0.5 * (2.0 * PI * spread).ln() - (alpha + 0.5) * square.ln_1p()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Observation;
+
+    fn model(name: &str, prior: &[(&str, f64)]) -> Observation {
+        let prior: Vec<_> = prior.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Observation::new(name, &prior).unwrap()
+    }
+
+    fn log_evidence(model: &Observation, values: &[f64]) -> f64 {
+        let mut known = model.fresh();
+        let mut sum = 0.0;
+        for (x, value) in values.iter().enumerate() {
+            let (log, after) = model.next(&known, x as f64, *value);
+            sum += log;
+            known = after;
+        }
+        sum
+    }
+
+    #[test]
+    fn the_order_of_the_samples_of_a_level_does_not_matter() {
+        for model in [
+            model("normal", &[("mean", 1.0), ("kappa", 0.5), ("alpha", 2.0), ("beta", 3.0)]),
+            model("level", &[("mean", 1.0), ("variance", 4.0), ("noise_variance", 2.0)]),
+            model("poisson", &[("alpha", 2.0), ("beta", 0.5)]),
+        ] {
+            let forward = log_evidence(&model, &[3.0, 0.0, 7.0, 2.0]);
+            let backward = log_evidence(&model, &[2.0, 7.0, 0.0, 3.0]);
+            assert!((forward - backward).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_fair_coin_is_a_half_then_a_third() {
+        // Laplace's rule of succession: 1/2, then 1/3 for the other side, then 2/4.
+        let coin = model("bernoulli", &[("alpha", 1.0), ("beta", 1.0)]);
+        assert!((log_evidence(&coin, &[1.0, 0.0, 1.0]) - (1.0_f64 / 12.0).ln()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_line_with_no_slope_allowed_is_a_level() {
+        let line = [("mean", 1.0), ("kappa", 0.5), ("slope_kappa", 1e18), ("alpha", 2.0), ("beta", 3.0)];
+        let level = [("mean", 1.0), ("kappa", 0.5), ("alpha", 2.0), ("beta", 3.0)];
+        let values = [3.0, -1.0, 0.5, 8.0];
+        let difference =
+            log_evidence(&model("linear", &line), &values) - log_evidence(&model("normal", &level), &values);
+        assert!(difference.abs() < 1e-9);
+    }
+}

@@ -1,0 +1,60 @@
+"""Online detection the slow way: every segmentation of the samples so far, each segment's evidence from its definition."""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import integrate, stats
+from scipy.special import betaln, gammaln
+
+
+def log_evidence(observation, prior, x, y):
+    """Log probability of one whole segment: the prior integrated over its parameters in closed form."""
+    y = np.asarray(y, float)
+    n = len(y)
+    if observation in ("normal", "linear"):
+        # A multivariate Student t: the parameters integrated out of normal samples (Murphy 2007, eq. 8.41 and on).
+        columns = [np.ones(n)] if observation == "normal" else [np.ones(n), np.asarray(x) - x[0]]
+        precision = [prior["kappa"]] if observation == "normal" else [prior["kappa"], prior["slope_kappa"]]
+        design = np.stack(columns, axis=1)
+        shape = np.eye(n) + design @ np.diag(1 / np.array(precision)) @ design.T
+        scale = prior["beta"] / prior["alpha"] * shape
+        return stats.multivariate_t.logpdf(y, np.full(n, prior["mean"]), scale, df=2 * prior["alpha"])
+    if observation == "level":
+        covariance = prior["noise_variance"] * np.eye(n) + prior["variance"]
+        return stats.multivariate_normal.logpdf(y, np.full(n, prior["mean"]), covariance)
+    alpha, beta = prior["alpha"], prior["beta"]
+    if observation == "poisson":
+        total = y.sum()
+        return (
+            alpha * np.log(beta) - gammaln(alpha) + gammaln(alpha + total)
+            - (alpha + total) * np.log(beta + n) - gammaln(y + 1).sum()
+        )  # fmt: skip
+    return betaln(alpha + y.sum(), beta + n - y.sum()) - betaln(alpha, beta)
+
+
+def start_posterior(observation, prior, x, y, expected_length, min_size=1):
+    """Probability of every start of the last segment, and the log evidence, by summing over all segmentations."""
+    n, hazard = len(y), 1 / expected_length
+    weights = np.full(n, -np.inf)
+    for choice in range(2 ** (n - 1)):
+        cuts = [k + 1 for k in range(n - 1) if choice >> k & 1]
+        if any(b - a < min_size for a, b in pairwise([0, *cuts])):
+            continue
+        log = len(cuts) * np.log(hazard)
+        for a, b in pairwise([0, *cuts, n]):
+            # Each sample from the one after the shortest segment on might have begun a new one.
+            log += max(b - a - min_size, 0) * np.log1p(-hazard)
+            log += log_evidence(observation, prior, x[a:b], y[a:b])
+        last = cuts[-1] if cuts else 0
+        weights[last] = np.logaddexp(weights[last], log)
+    evidence = np.logaddexp.reduce(weights)
+    return np.exp(weights - evidence), evidence
+
+
+def poisson_evidence_by_quadrature(alpha, beta, y):
+    """The same integral, numerically."""
+
+    def integrand(rate):
+        return stats.poisson.pmf(y, rate).prod() * stats.gamma.pdf(rate, alpha, scale=1 / beta)
+
+    return np.log(integrate.quad(integrand, 0, 60, limit=200)[0])
