@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         detect_path,
         detect_windows,
         evaluate_changepoints,
+        q_values,
         run_length_posterior,
     )
     from phaseflow.metrics import (
@@ -82,6 +83,7 @@ _HOME = {
     "pack_pattern": "metrics",
     "position_losses": "metrics",
     "prefix_matching_score": "metrics",
+    "q_values": "changepoint",
     "qk_previous_token_term": "metrics",
     "report": "reporting",
     "run_length_posterior": "changepoint",
@@ -122,6 +124,7 @@ __all__ = [
     "pack_pattern",
     "position_losses",
     "prefix_matching_score",
+    "q_values",
     "qk_previous_token_term",
     "report",
     "run_length_posterior",

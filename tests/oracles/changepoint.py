@@ -67,6 +67,14 @@ def benjamini_hochberg(p_values, rate):
     return rejected
 
 
+def storey(p_values, rate):
+    """Benjamini and Hochberg at the rate over the estimated share of true nulls, none above 1/2 (Storey et al. 2004)."""
+    m = len(p_values)
+    share = min(1, (1 + (p_values > 0.5).sum()) / (m / 2)) if m else 1
+    k = max((i + 1 for i, p in enumerate(sorted(p_values)) if p <= 0.5 and p * share * m / (i + 1) <= rate), default=0)
+    return p_values <= (sorted(p_values)[k - 1] if k else -1)
+
+
 def as_seen(name, signal):
     """The signal as the cost l2 sees it: ranks in uncorrelated coordinates, or directions."""
     y = np.asarray(signal, float).reshape(len(signal), -1)

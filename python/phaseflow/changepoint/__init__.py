@@ -1,6 +1,7 @@
 """Changepoints and phase-change windows of curves."""
 
 from phaseflow.changepoint.detection import detect
+from phaseflow.changepoint.discovery import q_values
 from phaseflow.changepoint.evaluation import Evaluation, evaluate_changepoints
 from phaseflow.changepoint.many import detect_many
 from phaseflow.changepoint.online import OnlineChange, OnlineDetector, run_length_posterior
@@ -18,5 +19,6 @@ __all__ = [
     "detect_path",
     "detect_windows",
     "evaluate_changepoints",
+    "q_values",
     "run_length_posterior",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.discovery import check_rate, discoveries
+from phaseflow.changepoint.discovery import check_method, check_rate, discoveries
 from phaseflow.exceptions import ParameterError, ShapeError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def detect_many(
     direction: str = "any",
     level: float | None = None,
     fdr: float | None = None,
+    fdr_method: str = "benjamini-hochberg",
     threads: int | None = None,
 ) -> "pl.DataFrame":
     """The changepoints of every series, one row each, with the p-value of each.
@@ -54,8 +55,10 @@ def detect_many(
     level
         Keep the changepoints with at most this p-value.
     fdr
-        Keep those of the series that pass Benjamini and Hochberg's procedure at this false-discovery rate. The p-value
-        of a series is its smallest, times the number of its changepoints; 1 where it has none.
+        Keep those of the series that pass at this false-discovery rate. The p-value of a series is its smallest, times
+        the number of its changepoints; 1 where it has none.
+    fdr_method
+        ``"benjamini-hochberg"`` or ``"storey"``, as in :func:`q_values`.
     threads
         Number of threads, all by default. The result does not depend on it.
 
@@ -99,6 +102,7 @@ def detect_many(
     """
     check_rate("level", level)
     check_rate("fdr", fdr)
+    check_method("fdr_method", fdr_method)
     for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump)):
         if count is not None and count < 0:
             raise ParameterError(f"{name} is {count}, expected 0 or above")
@@ -129,7 +133,7 @@ def detect_many(
         raise ParameterError("level and fdr need p-values, which only cost l2 of one feature has")
     keep = np.ones(len(series), bool) if level is None else p_values <= level
     if fdr is not None:
-        keep &= discoveries(_of_series(series, p_values, n_series), fdr)[series]
+        keep &= discoveries(_of_series(series, p_values, n_series), fdr, fdr_method)[series]
     return _table(columns, keep, axis, starts, given=x is not None, plain=batch.ndim < 3 or batch.shape[2] == 1)
 
 
