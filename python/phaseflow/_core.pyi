@@ -1,7 +1,7 @@
 """Types of the compiled module; its meaning is documented where Python calls it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 __all__ = [
     "HEAD_METRICS",
     "OnlineRuns",
+    "HeadScores",
     "Shard",
     "StoredTensor",
     "TokenGrid",
+    "TokenIndex",
     "TokenNull",
     "WindowDetector",
     "__version__",
@@ -40,6 +42,7 @@ __all__ = [
     "qk_previous_token_traces",
     "read_shard_header",
     "run_length_posterior",
+    "scan_head_scores",
     "single_changes",
     "write_file",
     "write_shard",
@@ -63,6 +66,10 @@ class StoredTensor:
     def ndim(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+    @staticmethod
+    def in_file(path: _Path, name: str, dtype: str, shape: Sequence[int], offset: int) -> StoredTensor: ...
+    def part(self, indices: Sequence[int]) -> StoredTensor: ...
+    def reshape(self, shape: Sequence[int]) -> StoredTensor: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
 
 @final
@@ -73,7 +80,7 @@ class Shard:
     @property
     def notes(self) -> dict[str, str]: ...
     def tensor(self, name: str) -> StoredTensor: ...
-    def verify(self) -> list[tuple[str, str, str]]: ...
+    def verify(self, progress: Callable[[int], object] | None = None) -> list[tuple[str, str, str]]: ...
 
 def read_shard_header(path: _Path) -> tuple[list[_Entry], dict[str, str], bool]: ...
 def write_shard(
@@ -87,12 +94,44 @@ def checksum(content: bytes) -> str: ...
 # attention
 HEAD_METRICS: list[str]
 
+@final
+class HeadScores:
+    @property
+    def value(self) -> NDArray[np.float64]: ...
+    @property
+    def standard_error(self) -> NDArray[np.float64]: ...
+    @property
+    def chance(self) -> NDArray[np.float64]: ...
+    @property
+    def n_queries(self) -> NDArray[np.int64]: ...
+    @property
+    def example_value(self) -> NDArray[np.float64]: ...
+    @property
+    def example_chance(self) -> NDArray[np.float64]: ...
+    @property
+    def example_queries(self) -> NDArray[np.int64]: ...
+    @property
+    def unnormalised_rows(self) -> NDArray[np.int64]: ...
+    @property
+    def nonfinite_entries(self) -> NDArray[np.int64]: ...
+
 def prefix_matching_score(
     pattern: Any, tokens: NDArray[np.int64], offset: int, reduce: str, bos: int | None, threads: int | None
 ) -> NDArray[np.float64]: ...
-def head_scores(
-    pattern: Any, tokens: NDArray[np.int64], bos: int | None, threads: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]: ...
+def head_scores(pattern: Any, tokens: NDArray[np.int64], bos: int | None, threads: int | None) -> HeadScores: ...
+
+# scan
+@final
+class TokenIndex:
+    def __new__(cls, tokens: NDArray[np.int64], bos: int | None) -> TokenIndex: ...
+
+def scan_head_scores(
+    patterns: Sequence[StoredTensor | tuple[StoredTensor, StoredTensor, StoredTensor, float]],
+    indices: Sequence[TokenIndex],
+    memory: int,
+    threads: int | None,
+    progress: Callable[[int], object] | None,
+) -> list[HeadScores | Exception]: ...
 
 # circuit
 def composition_scores(
@@ -115,7 +154,7 @@ def prefix_matching_score_of_compact(
 ) -> NDArray[np.float64]: ...
 def head_scores_of_compact(
     pattern: Any, tokens: NDArray[np.int64], bos: int | None, threads: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]: ...
+) -> HeadScores: ...
 
 # loss
 def position_losses(per_token_loss: Any, threads: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...

@@ -4,14 +4,18 @@ Exit codes: 0 ok, 1 a finding (something unreadable was left out), 2 usage, 3 co
 """
 
 import os
+import shlex
 import sys
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from phaseflow import __version__, exceptions
+
+if TYPE_CHECKING:
+    from phaseflow.analysis import Archive
 
 app = typer.Typer(
     name="phaseflow",
@@ -20,6 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Finds phase changes in the training of transformers: what changed, when, in which heads, how sure is that.",
 )
+
+
+MB = 1 << 20
 
 
 class Exit(IntEnum):
@@ -46,13 +53,48 @@ Tokens = Annotated[
     Path | None, typer.Option("--tokens", help="File with the tokens (batch, pos) that pattern files were made on.")
 ]
 Bos = Annotated[int | None, typer.Option("--bos", help="Id of the start-of-sequence token in them.")]
+Axes = Annotated[
+    str | None,
+    typer.Option("--axes", help="Axes of the pattern's files: 'step layer batch head query_pos key_pos'."),
+]
+Steps = Annotated[
+    str | None, typer.Option("--steps", help="Steps along an axis 'step': '0,100,200', or a file with them.")
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="Where results of other tensor files are kept for the next time.")
+]
+Memory = Annotated[int, typer.Option("--memory", min=1, help="MB that patterns may hold in memory at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Seed = Annotated[int, typer.Option(help="Seed of weights and data order.")]
 
 
-def patterns(source: str, losses: str | None) -> str | dict[str, str]:
-    """What `phaseflow.open` takes: the source, or it and the pattern of losses."""
-    return source if losses is None else {"attention": source, "loss": losses}
+def open_archive(
+    source: str,
+    losses: str | None,
+    tokens: Path | None,
+    bos: int | None,
+    axes: str | None,
+    steps: str | None,
+    **more: Any,
+) -> "Archive":
+    """`phaseflow.open` with what stands on the command line."""
+    import phaseflow
+
+    path = source if losses is None else {"attention": source, "loss": losses}
+    return phaseflow.open(
+        path,
+        tokens=tokens,
+        bos=bos,
+        axes=axes if axes is None or losses is None else {"attention": axes},
+        steps=None if steps is None else numbers_or_file(steps),
+        **more,
+    )
+
+
+def numbers_or_file(text: str) -> list[int] | str:
+    """Whole numbers between commas, or the name of a file with them."""
+    parts = text.split(",")
+    return [int(part) for part in parts] if all(part.strip().isdecimal() for part in parts) else text
 
 
 def number_or_name(text: str) -> float | str:
@@ -149,12 +191,19 @@ def train(
 
 
 @app.command()
-def inspect(source: Source, losses: Losses = None, tokens: Tokens = None, bos: Bos = None, json: Json = False) -> None:
+def inspect(
+    source: Source,
+    losses: Losses = None,
+    tokens: Tokens = None,
+    bos: Bos = None,
+    axes: Axes = None,
+    steps: Steps = None,
+    json: Json = False,
+) -> None:
     """Show what an archive holds, without reading any tensor."""
-    import phaseflow
     from phaseflow.reporting import terminal
 
-    archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos)
+    archive = open_archive(source, losses, tokens, bos, axes, steps)
     if json:
         terminal.print_json(terminal.contents(archive))
     else:
@@ -169,17 +218,23 @@ def analyze(
     losses: Losses = None,
     tokens: Tokens = None,
     bos: Bos = None,
+    axes: Axes = None,
+    steps: Steps = None,
+    cache: Cache = None,
+    memory: Memory = 256,
     output: Annotated[
-        Path | None, typer.Option(help="Also write every table as Parquet into this directory.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Also write every table as Parquet into this directory."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Compute every table, search every curve for phase changes, print the verdict on each run."""
-    import phaseflow
     from phaseflow.reporting import terminal
 
     with terminal.progress_bars() as progress:
-        archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos, progress=progress)
+        archive = open_archive(
+            source, losses, tokens, bos, axes, steps, cache=cache, memory=memory * MB, progress=progress
+        )
         verdicts = archive.verdicts()
         if output is not None:
             archive.write_tables(output)
@@ -197,6 +252,10 @@ def report(
     losses: Losses = None,
     tokens: Tokens = None,
     bos: Bos = None,
+    axes: Axes = None,
+    steps: Steps = None,
+    cache: Cache = None,
+    memory: Memory = 256,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
 ) -> None:
     """Analyse an archive and write one offline HTML page."""
@@ -204,8 +263,10 @@ def report(
     from phaseflow.reporting import terminal
 
     with terminal.progress_bars() as progress:
-        archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos, progress=progress)
-        page = phaseflow.report(archive, output)
+        archive = open_archive(
+            source, losses, tokens, bos, axes, steps, cache=cache, memory=memory * MB, progress=progress
+        )
+        page = phaseflow.report(archive, output, command=shlex.join(["phaseflow", *sys.argv[1:]]))
     terminal.print_problems(archive.problems)
     typer.echo(f"wrote {page}")
     raise typer.Exit(Exit.OK if archive.problems.is_empty() else Exit.FINDING)
@@ -245,14 +306,20 @@ def changepoints(
 
 
 @app.command()
-def verify(source: Source, losses: Losses = None, tokens: Tokens = None, bos: Bos = None) -> None:
+def verify(
+    source: Source,
+    losses: Losses = None,
+    tokens: Tokens = None,
+    bos: Bos = None,
+    axes: Axes = None,
+    steps: Steps = None,
+) -> None:
     """Read every stored byte again and compare it with its checksum; files of others have none and are only read."""
-    import phaseflow
     from phaseflow.archive import ForeignRun
     from phaseflow.reporting import terminal
 
     with terminal.progress_bars() as progress:
-        archive = phaseflow.open(patterns(source, losses), tokens=tokens, bos=bos, progress=progress)
+        archive = open_archive(source, losses, tokens, bos, axes, steps, progress=progress)
         problems = archive.verify()
     terminal.print_problems(problems)
     if not problems.is_empty():

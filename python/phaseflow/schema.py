@@ -29,6 +29,8 @@ LOWER = "lower"
 UPPER = "upper"
 CHANCE = "chance"  # the score of a uniform causal pattern on the same tokens
 N_QUERIES = "n_queries"  # queries that count for a score; a score over none is NaN
+UNNORMALISED_ROWS = "unnormalised_rows"  # of a head's patterns, whose entries do not sum to 1 within 0.01
+NONFINITE_ENTRIES = "nonfinite_entries"  # of a head's patterns, NaN or infinite
 
 # A feature of a toy model.
 MATRIX = "matrix"  # which one of a stack, counted along its leading axes

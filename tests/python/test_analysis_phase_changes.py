@@ -111,7 +111,8 @@ def test_new_steps_are_the_only_ones_computed(planted: Path, tmp_path: Path) -> 
         recorder.log(20_000, tokens_seen=1, per_token_loss={"text": np.ones((64, 256), np.float32)})
     archive = pf.open(tmp_path, progress=lambda *seen: computed.append(seen))
     assert archive.in_context_learning().height == before + 1
-    assert max(total for _, _, total in computed) == 1
+    assert {total for _, _, total in computed} == {64 * 256 * 4}  # the bytes of the new step
+    assert max(done for _, done, _ in computed) == 64 * 256 * 4
 
 
 def test_a_nan_loss_is_reported_and_its_step_left_out(tmp_path: Path) -> None:

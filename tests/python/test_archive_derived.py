@@ -29,9 +29,10 @@ class Mean:
         self.run = run
         self.steps: list[int] = []
 
-    def __call__(self, step: int) -> pl.DataFrame:
-        self.steps.append(step)
-        return pl.DataFrame({"step": [step], "value": [float(np.asarray(self.run.tensor(step, NAME)).mean())]})
+    def __call__(self, steps: list[int]) -> pl.DataFrame:
+        self.steps += steps
+        means = [float(np.asarray(self.run.tensor(step, NAME)).mean()) for step in steps]
+        return pl.DataFrame({"step": steps, "value": means})
 
 
 def update(
@@ -88,14 +89,50 @@ def test_what_was_computed_before_a_failure_is_kept(tmp_path: Path) -> None:
     run = record(tmp_path, 1, 2, 3)
     mean = Mean(run)
 
-    def interrupted(step: int) -> pl.DataFrame:
-        if step == 3:
+    def interrupted(steps: list[int]) -> pl.DataFrame:
+        if steps == [3]:
             raise KeyboardInterrupt
-        return mean(step)
+        return mean(steps)
 
     with pytest.raises(KeyboardInterrupt):
         Derived(run, "mean", {}).update(run.steps, [NAME], interrupted)
     assert update(run) == ([3], [(1, 0.5), (2, 1.0), (3, 1.5)])
+
+
+def test_a_long_computation_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = record(tmp_path, 1, 2)
+    monkeypatch.setattr("phaseflow.archive.derived._SAVE_SECONDS", 0.0)
+    kept = Derived(run, "mean", {})
+    seen = []
+
+    def looking(steps: list[int]) -> pl.DataFrame:
+        seen.append(kept.pending(run.steps, [NAME]))
+        return Mean(run)(steps)
+
+    assert kept.update(run.steps, [NAME], looking).rows() == [(1, 0.5), (2, 1.0)]
+    assert seen == [[1, 2], [2]]  # what a process killed at the second step would leave
+
+
+def test_steps_may_be_computed_some_at_a_time(tmp_path: Path) -> None:
+    run = record(tmp_path, 1, 2, 3)
+    sizes = []
+
+    def counted(steps: list[int]) -> pl.DataFrame:
+        sizes.append(len(steps))
+        return Mean(run)(steps)
+
+    table = Derived(run, "mean", {}).update(run.steps, [NAME], counted, batches=lambda steps: [steps[:2], steps[2:]])
+    assert sizes == [2, 1]
+    assert table.rows() == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    assert update(run) == ([], [(1, 0.5), (2, 1.0), (3, 1.5)])
+
+
+def test_what_is_incomplete_is_shown_and_tried_again(tmp_path: Path) -> None:
+    run = record(tmp_path, 1, 2)
+    table = Derived(run, "mean", {}).update(run.steps, [NAME], Mean(run), incomplete={2})
+    assert table.rows() == [(1, 0.5), (2, 1.0)]
+    assert update(run) == ([2], [(1, 0.5), (2, 1.0)])
+    assert update(run)[0] == []
 
 
 def test_a_step_without_a_result_is_tried_again(tmp_path: Path) -> None:

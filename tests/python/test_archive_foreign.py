@@ -4,17 +4,21 @@ import json
 import pickle
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import polars as pl
 import pytest
 import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import phaseflow as pf
 from phaseflow import schema
+from phaseflow._core import StoredTensor
 from phaseflow.archive.pattern import PathPattern
 from phaseflow.cli import app
-from phaseflow.exceptions import MissingDataError, ParameterError
+from phaseflow.exceptions import MissingDataError, ParameterError, PhaseflowError
 
 RNG = np.random.default_rng(0)
 TOKENS = np.tile(RNG.integers(1, 9, (3, 5)), 2)  # (batch, pos) = (3, 10), every token seen twice
@@ -70,7 +74,7 @@ def test_npy_files_give_the_scores_of_their_arrays(tmp_path):
 
 def test_npy_files_are_mapped_not_read(tmp_path):
     archive = pf.open(write_npy(tmp_path), tokens=TOKENS)
-    assert isinstance(archive.runs[0].tensor(10, "attention/probe/L01"), np.memmap)
+    assert isinstance(archive.runs[0].tensor(10, "attention/probe/L01"), StoredTensor)
 
 
 @pytest.mark.parametrize("change", [np.asfortranarray, lambda pattern: pattern.astype(">f4")])
@@ -155,6 +159,33 @@ def test_one_example_needs_no_batch_axis(tmp_path):
     assert archive.problems.is_empty()
     one = pf.prefix_matching_score(patterns_of(10, 1)[0], TOKENS[0])
     np.testing.assert_array_equal(found(archive, 10, 1), one)
+
+
+def test_files_may_hold_packed_lower_triangles(tmp_path):
+    for layer in range(LAYERS):
+        np.save(tmp_path / f"{layer}.npy", np.stack([pf.pack_pattern(patterns_of(step, layer)) for step in STEPS]))
+    assert_same_scores(pf.open(f"{tmp_path}/{{layer}}.npy", tokens=TOKENS, axes="step batch head entry", steps=STEPS))
+
+
+def test_steps_may_come_from_a_file_too(tmp_path):
+    np.save(tmp_path / "steps.npy", STEPS)
+    stacked = [[patterns_of(step, layer) for layer in range(LAYERS)] for step in STEPS]
+    np.save(tmp_path / "seed0.npy", np.array(stacked))
+    axes = "step layer batch head query_pos key_pos"
+    archive = pf.open(f"{tmp_path}/{{run}}0.npy", tokens=TOKENS, axes=axes, steps=tmp_path / "steps.npy")
+    assert_same_scores(archive)
+    assert isinstance(archive.runs[0].tensor(10, "attention/probe/L01"), StoredTensor)  # not read
+
+
+def test_bfloat16_arrays_are_read_as_numpy_writes_them(tmp_path):
+    def to_bfloat16(pattern):
+        return pattern.astype(ml_dtypes.bfloat16)
+
+    archive = pf.open(write_npy(tmp_path, to_bfloat16), tokens=TOKENS)
+    assert archive.problems.is_empty()
+    np.testing.assert_array_equal(
+        found(archive, 10, 1), pf.prefix_matching_score(to_bfloat16(patterns_of(10, 1)), TOKENS)
+    )
 
 
 def test_losses_and_attention_of_different_probes_make_one_run(tmp_path):
@@ -262,3 +293,48 @@ def test_with_a_cache_only_changed_files_are_read_again(tmp_path):
     assert second.filter(unchanged).equals(first.filter(unchanged))
     assert not second.equals(first)
     assert not (tmp_path / "logs/derived").exists()
+
+
+# Files cut short or changed by a byte: a problem by name, or numbers as if nothing were wrong; never anything else
+
+
+def write_one(path: Path, pattern: np.ndarray) -> None:
+    """One pattern, called ``a0`` where the format has names."""
+    match path.suffix:
+        case ".npy":
+            np.save(path, pattern[None])  # the only layer
+        case ".npz":
+            np.savez(path, a0=pattern)
+        case ".safetensors":
+            safetensors.numpy.save_file({"a0": pattern}, path)
+        case ".pt":
+            torch = pytest.importorskip("torch")
+            torch.save({"a0": torch.from_numpy(pattern)}, path)
+        case ".h5":
+            with pytest.importorskip("h5py").File(path, "w") as file:
+                file["a0"] = pattern
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".pt", ".h5"])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_a_damaged_file_is_told_or_read(tmp_path_factory, suffix, data):
+    path = tmp_path_factory.mktemp("damaged") / f"0{suffix}"
+    write_one(path, patterns_of(1, 0)[:, :1])
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans(), label="cut"):
+        content = content[: data.draw(st.integers(0, len(content) - 1), label="length")]
+    else:
+        # Most of a file is numbers; of interest are its first and last bytes.
+        edge = st.integers(0, min(400, len(content) - 1))
+        at = data.draw(edge | edge.map(lambda back: len(content) - 1 - back), label="at")
+        content[at] ^= data.draw(st.integers(1, 255), label="change")
+    path.write_bytes(content)
+    pattern = f"{path.parent}/{{step}}{suffix}" + ("" if suffix == ".npy" else "::a{layer}")
+    layer = "layer " if suffix == ".npy" else ""
+    try:
+        archive = pf.open({"attention": pattern}, tokens=TOKENS, axes=f"{layer}batch head query_pos key_pos".strip())
+        scores = archive.head_scores()
+    except PhaseflowError:
+        return
+    assert scores.height or archive.problems.height

@@ -268,3 +268,11 @@ def test_other_readers_of_safetensors_can_read_a_shard(tmp_path: Path) -> None:
     loaded = safetensors.load_file(tmp_path / run.index["file"][0])
     np.testing.assert_array_equal(loaded["loss/text"], loss)
     assert isinstance(run.index, pl.DataFrame)
+
+
+def test_tokens_alone_make_a_probe_and_anything_else_is_refused_by_name(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "run", probes={"text": np.array([[1, 2, 3]])}) as recorder:
+        assert recorder.probes["text"].tokens.tolist() == [[1, 2, 3]]
+    with pytest.raises(ParameterError, match="probes is a list, expected names with their tokens"):
+        Recorder(tmp_path / "other", probes=[np.array([[1, 2, 3]])])  # type: ignore[arg-type]
+    assert not (tmp_path / "other").exists()

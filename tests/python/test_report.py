@@ -129,3 +129,9 @@ def test_a_run_without_a_change_says_why() -> None:
         ("why", "no head became an induction head"),
         ("best prefix matching at the end", "0.03 (L0H3)"),
     ]
+
+
+def test_a_directory_in_the_place_of_the_page_is_refused_and_left_as_it_was(planted: Path, tmp_path: Path) -> None:
+    with pytest.raises(pf.exceptions.ParameterError, match=r"is a directory, expected a file: .*report\.html"):
+        pf.report(planted, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -213,3 +213,11 @@ def test_the_work_reported_only_grows_and_ends_at_the_whole(
     assert done == sorted(done)
     assert done[-1] == config.work(config.steps)
     assert sum(note is not None for _, note in reports) == len(config.checkpoints.steps(config.steps))
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
+    config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(ParameterError, match="device is 'nope', which torch cannot use here"):
+        train(config, tmp_path / "run", corpus=corpus, device="nope")
+    assert not (tmp_path / "run").exists()

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from numpy.typing import ArrayLike
 
 from phaseflow import schema
-from phaseflow.analysis import bursts, circuits, phase_changes, tables
+from phaseflow.analysis import bursts, circuits, patterns, phase_changes, tables
 from phaseflow.analysis import token_changes as tokens_of
-from phaseflow.analysis.measures import HeadScores, InContextLearning, LossDerivative, Measure, PositionLosses
+from phaseflow.analysis.measures import InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.analysis.verdict import INDUCTION_THRESHOLD, verdicts
-from phaseflow.archive import RunSource, Tokens, find_foreign_runs, find_runs, is_pattern
+from phaseflow.archive import Numbers, RunSource, find_foreign_runs, find_runs, is_pattern
+
+#: Bytes that patterns may hold in memory at once.
+MEMORY = 256 << 20
 
 TABLES = [
     "scalars",
@@ -37,11 +39,12 @@ TABLES = [
 def open(
     path: str | Path | Mapping[str, str],
     *,
-    tokens: Tokens | Mapping[str, Tokens] | None = None,
+    tokens: Numbers | Mapping[str, Numbers] | None = None,
     bos: int | None = None,
     axes: str | Mapping[str, str] | None = None,
-    steps: ArrayLike | None = None,
+    steps: Numbers | None = None,
     cache: str | Path | None = None,
+    memory: int = MEMORY,
     progress: OnProgress | None = None,
 ) -> "Archive":
     """Opens a run, every run below a directory, or the tensor files of others, without reading any tensor.
@@ -61,13 +64,17 @@ def open(
     axes : str, or dict of str for each key of ``path``, optional
         Axes of the files in their order, ``"layer head batch query_pos key_pos"``; by default
         ``"batch head query_pos key_pos"`` for attention, ``"batch pos"`` for losses. ``step`` and ``layer`` may be
-        among them, ``batch`` may be missing.
-    steps : array of int, optional
+        among them, ``batch`` may be missing. ``"batch head entry"`` are packed lower triangles, see
+        :func:`phaseflow.pack_pattern`.
+    steps : array of int, or .npy file, optional
         The steps along an axis ``step``.
     cache : path, optional
         Where results computed from the files of others are kept; without it they are computed anew every time.
+    memory : int
+        Bytes that patterns may hold in memory at once while they are read, 256 MiB by default, whatever the archive's
+        size. (Files that only a library can decode, ``.npz``, HDF5, Zarr, need one whole tensor.)
     progress : callable, optional
-        Called as ``progress(what, done, total)`` while tables are computed.
+        Called as ``progress(what, done, total)`` while tables are computed, both in bytes of stored tensors.
 
     Returns
     -------
@@ -90,9 +97,9 @@ def open(
     if isinstance(path, Mapping) or is_pattern(path):
         patterns = dict(path) if isinstance(path, Mapping) else str(path)
         runs = find_foreign_runs(patterns, tokens=tokens, bos=bos, axes=axes, steps=steps, cache=cache)
-        return Archive(runs[0].path, [*runs], progress=progress)
+        return Archive(runs[0].path, [*runs], memory=memory, progress=progress)
     damaged: list[pl.DataFrame] = []
-    return Archive(Path(path), [*find_runs(path, damaged)], problems=damaged, progress=progress)
+    return Archive(Path(path), [*find_runs(path, damaged)], problems=damaged, memory=memory, progress=progress)
 
 
 class Archive:
@@ -107,10 +114,12 @@ class Archive:
         runs: list[RunSource],
         *,
         problems: Sequence[pl.DataFrame] = (),
+        memory: int = MEMORY,
         progress: OnProgress | None = None,
     ) -> None:
         self.path = path
         self.runs = runs
+        self._memory = memory
         self._progress = progress
         self._kept: dict[tuple[Any, ...], pl.DataFrame] = {}
         self._tokens: dict[tuple[Any, ...], tokens_of.TokenChanges] = {}
@@ -127,7 +136,10 @@ class Archive:
 
     def head_scores(self) -> pl.DataFrame:
         """Pattern scores of every head at every step: the rows of :func:`phaseflow.head_scores`."""
-        return self._table(HeadScores())
+        return self._keep(
+            ("head_scores",),
+            lambda: self._of_runs(lambda run: patterns.table(run, self._memory, self._progress)),
+        )
 
     def position_losses(self) -> pl.DataFrame:
         """Mean loss and standard error, in nats, of every token index at every step."""
@@ -173,7 +185,9 @@ class Archive:
         """
         return self._keep(
             ("circuit_scores",),
-            lambda: circuits.with_previous_token_term(self._of_weights(), self.head_scores()),
+            lambda: circuits.with_previous_token_term(
+                self._of_runs(lambda run: circuits.table(run, self._progress)), self.head_scores()
+            ),
         )
 
     def token_changes(self, *, fdr: float = 0.05, first_step: float | None = None, seed: int = 0) -> pl.DataFrame:
@@ -233,7 +247,7 @@ class Archive:
         Parameters
         ----------
         early, late, bandwidth
-            Tokens of the in-context learning score, as in :meth:`in_context_learning`.
+            Numbers of the in-context learning score, as in :meth:`in_context_learning`.
         level : float
             False-alarm rate of one curve; over the heads of a run it bounds the false-discovery rate.
 
@@ -280,7 +294,7 @@ class Archive:
 
     def verify(self) -> pl.DataFrame:
         """Reads every stored byte again, compares checksums: rows as in :attr:`problems`, none when all is well."""
-        return pl.concat([run.verify() for run in self.runs])
+        return pl.concat([run.verify(tables.told_of(run, self._progress)) for run in self.runs])
 
     def write_tables(self, directory: str | Path) -> None:
         """Writes every table as Parquet, ``<table>.parquet``, into ``directory``."""
@@ -291,15 +305,13 @@ class Archive:
             table.write_parquet(directory / f"{name}.parquet")
 
     def _table(self, measure: Measure) -> pl.DataFrame:
-        return self._keep((measure.name, *measure.parameters().items()), lambda: self._compute(measure))
+        return self._keep(
+            (measure.name, *measure.parameters().items()),
+            lambda: self._of_runs(lambda run: tables.table(run, measure, self._progress)),
+        )
 
-    def _compute(self, measure: Measure) -> pl.DataFrame:
-        found = [tables.table(run, measure, self._progress) for run in self.runs]
-        self._problems += [problems for _, problems in found]
-        return pl.concat([table for table, _ in found])
-
-    def _of_weights(self) -> pl.DataFrame:
-        found = [circuits.table(run, self._progress) for run in self.runs]
+    def _of_runs(self, table: Callable[[RunSource], tuple[pl.DataFrame, pl.DataFrame]]) -> pl.DataFrame:
+        found = [table(run) for run in self.runs]
         self._problems += [problems for _, problems in found]
         return pl.concat([table for table, _ in found])
 

@@ -12,9 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phaseflow import metrics, schema
-from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress, computed
+from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnBytes, OnProgress, computed
 from phaseflow.archive import RunSource
-from phaseflow.exceptions import CorruptArchiveError
+from phaseflow.exceptions import PhaseflowError
 
 OF_HEADS = ("W_Q", "W_K", "W_V", "W_O")
 PREVIOUS_TOKEN_TRACE = "qk_previous_token_trace"
@@ -46,10 +46,11 @@ def table(run: RunSource, progress: OnProgress | None) -> tuple[pl.DataFrame, pl
         file = run.index.filter((pl.col(schema.STEP) == step) & (pl.col(schema.NAME) == names_at[step][0]))
         problems.append((run.name, file[schema.FILE][0], f"weights at step {step}", expected, found))
 
-    def rows_of_step(step: int) -> pl.DataFrame | None:
+    def rows_of_step(steps: list[int], _: OnBytes) -> pl.DataFrame | None:
+        [step] = steps
         try:
             weights = {name: np.asarray(run.tensor(step, name)) for name in names_at[step]}
-        except CorruptArchiveError as error:
+        except (PhaseflowError, OSError) as error:
             problem(step, "readable tensors", str(error))
             return None
         return rows(weights).with_columns(pl.lit(step, pl.Int64).alias(schema.STEP))

@@ -2,7 +2,8 @@
 
 A measure says which tensors it reads (by the prefix of their names), which parameters its numbers depend on (they
 name its results on disk), and computes the rows of one tensor. Everything else, which steps are new, where results
-are kept, is the same for all of them and lives in :mod:`phaseflow.analysis.tables`.
+are kept, is the same for all of them and lives in :mod:`phaseflow.analysis.tables`. Attention is read otherwise, many
+tensors at a time: :mod:`phaseflow.analysis.patterns`.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,9 +20,8 @@ from phaseflow.archive import Probe
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
 
-# Mapped in an archive, or an array that somebody else's file holds; attention may be kept as its parts.
+# Mapped in an archive, or an array that somebody else's file holds.
 Tensor = StoredTensor | NDArray[Any]
-Pattern = Tensor | metrics.CompactPattern
 Columns = dict[str, pl.DataType | type[pl.DataType]]
 
 
@@ -30,7 +30,6 @@ class Measure(Protocol):
 
     name: ClassVar[str]
     prefix: ClassVar[str]  # of the names of the tensors it reads
-    layered: ClassVar[bool]  # whether what follows the probe in such a name is a layer
     columns: ClassVar[Columns]
 
     def parameters(self) -> dict[str, Any]:
@@ -42,37 +41,8 @@ class Measure(Protocol):
         ...
 
     def rows(self, tensor: Any, probe: Probe) -> pl.DataFrame:
-        """The rows of one tensor, without run, step, probe and layer."""
+        """The rows of one tensor, without run, step and probe."""
         ...
-
-
-@dataclass(frozen=True)
-class HeadScores:
-    """All pattern scores of every head: :func:`phaseflow.head_scores`."""
-
-    name: ClassVar[str] = "head_scores"
-    prefix: ClassVar[str] = "attention/"
-    layered: ClassVar[bool] = True
-    columns: ClassVar[Columns] = {
-        schema.HEAD: pl.Int32,
-        schema.METRIC: pl.String,
-        schema.VALUE: pl.Float64,
-        schema.STANDARD_ERROR: pl.Float64,
-        schema.CHANCE: pl.Float64,
-        schema.N_QUERIES: pl.Int64,
-    }
-
-    def parameters(self) -> dict[str, Any]:
-        """None: all scores are computed."""
-        return {}
-
-    def applies(self, shape: tuple[int, ...]) -> bool:
-        """Patterns of a batch, whole or packed."""
-        return len(shape) in (3, 4)
-
-    def rows(self, tensor: Pattern, probe: Probe) -> pl.DataFrame:
-        """One row a head and score."""
-        return metrics.head_scores(tensor, probe.tokens, bos=probe.bos)
 
 
 @dataclass(frozen=True)
@@ -81,7 +51,6 @@ class PositionLosses:
 
     name: ClassVar[str] = "position_losses"
     prefix: ClassVar[str] = "loss/"
-    layered: ClassVar[bool] = False
     columns: ClassVar[Columns] = {
         schema.TOKEN_INDEX: pl.Int32,
         schema.VALUE: pl.Float64,
@@ -108,7 +77,6 @@ class LossDerivative:
 
     name: ClassVar[str] = "loss_derivative"
     prefix: ClassVar[str] = "loss/"
-    layered: ClassVar[bool] = False
     columns: ClassVar[Columns] = {schema.TOKEN_INDEX: pl.Int32, schema.VALUE: pl.Float64}
 
     bandwidth: float = 0.25
@@ -136,7 +104,6 @@ class InContextLearning:
 
     name: ClassVar[str] = "in_context_learning"
     prefix: ClassVar[str] = "loss/"
-    layered: ClassVar[bool] = False
     columns: ClassVar[Columns] = {
         schema.EARLY: pl.Int32,
         schema.LATE: pl.Int32,

@@ -1,6 +1,7 @@
 """One measure over one run, as a tidy table: computed step by step, kept on disk, only what is new the next time."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import polars as pl
@@ -8,11 +9,14 @@ import polars as pl
 from phaseflow import schema
 from phaseflow.analysis.measures import Measure
 from phaseflow.archive import Derived, RunSource
-from phaseflow.archive.compact import is_part, read_whole, whole_name
-from phaseflow.exceptions import CorruptArchiveError
+from phaseflow.archive.compact import whole_name
+from phaseflow.archive.derived import one_by_one
+from phaseflow.exceptions import PhaseflowError
 
-OnProgress = Callable[[str, int, int], None]  # what is being computed, how many steps are done, of how many
+OnProgress = Callable[[str, int, int], None]  # what is being computed, how many bytes are read, of how many
+OnBytes = Callable[[int], None]  # how many bytes of a batch of steps are read
 
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8}
 PROBLEM_SCHEMA = {
     schema.RUN: pl.String,
     schema.FILE: pl.String,
@@ -28,25 +32,27 @@ def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tupl
     Returns
     -------
     (table, problems)
-        ``run, step, tokens_seen, probe[, layer]`` and the measure's columns; and one row for every tensor that could
-        not be read or gave an undefined value.
+        ``run, step, tokens_seen, probe`` and the measure's columns; and one row for every tensor that could not be
+        read or gave an undefined value.
     """
-    names_at = applicable(run, measure)
-    if not names_at:
-        return empty(measure), pl.DataFrame(schema=PROBLEM_SCHEMA)
+    names_at = applicable(run, measure.prefix, measure.applies)
     unreadable: dict[tuple[int, str], str] = {}
+    incomplete: set[int] = set()
 
-    def rows_of_step(step: int) -> pl.DataFrame | None:
+    def rows_of_step(steps: list[int], _: OnBytes) -> pl.DataFrame | None:
+        [step] = steps
         frames = []
-        for name in dict.fromkeys(map(whole_name, names_at[step])):
+        for name in names_at[step]:
             try:
                 frames.append(rows_of_tensor(run, measure, step, name))
-            except CorruptArchiveError as error:
+            except (PhaseflowError, OSError) as error:
                 unreadable[step, name] = str(error)
+                incomplete.add(step)
         return pl.concat(frames) if frames else None
 
     depends_on = {**measure.parameters(), "probes": probes_of(run)}
-    result = computed(run, measure.name, depends_on, names_at, rows_of_step, empty(measure), progress)
+    form = empty(measure)
+    result = computed(run, measure.name, depends_on, names_at, rows_of_step, form, progress, incomplete=incomplete)
     return result, problems(run, measure, result, unreadable)
 
 
@@ -55,42 +61,73 @@ def computed(
     name: str,
     depends_on: dict[str, Any],
     names_at: dict[int, list[str]],
-    rows_of_step: Callable[[int], pl.DataFrame | None],
+    rows_of_steps: Callable[[list[int], OnBytes], pl.DataFrame | None],
     form: pl.DataFrame,
     progress: OnProgress | None,
+    *,
+    batches: Callable[[list[int]], Iterable[list[int]]] = one_by_one,
+    incomplete: Collection[int] = (),
 ) -> pl.DataFrame:
     """The rows of every step in ``names_at`` (which tensors each reads), those kept on disk not computed again.
 
-    ``form`` is an empty table with the columns of the result, run, step and tokens_seen among them.
+    ``form`` is an empty table with the columns of the result, run, step and tokens_seen among them. ``rows_of_steps``
+    takes the steps of a batch and may tell how many of their bytes it has read. A step in ``incomplete`` is not kept.
     """
+    if not names_at:
+        return form
+    kept = Derived(run, name, {**depends_on, "columns": form.columns})
+    every_name = sorted({name for names in names_at.values() for name in names})
+    sizes = bytes_of(run, names_at)
+    total = sum(sizes[step] for step in kept.pending(names_at, every_name))
     done = 0
 
-    def counted(step: int) -> pl.DataFrame | None:
-        nonlocal done
-        rows = rows_of_step(step)
-        done += 1
+    def told(within: int) -> None:
         if progress is not None:
-            progress(f"{run.name}: {name.replace('_', ' ')}", done, len(pending))
+            progress(f"{run.name}: {name.replace('_', ' ')}", done + within, total)
+
+    def counted(steps: list[int]) -> pl.DataFrame | None:
+        nonlocal done
+        rows = rows_of_steps(steps, told)
+        done += sum(sizes[step] for step in steps)
+        told(0)
         return rows
 
-    kept = Derived(run, name, depends_on)
-    every_name = sorted({name for names in names_at.values() for name in names})
-    pending = kept.pending(names_at, every_name)
-    rows = kept.update(names_at, every_name, counted)
+    rows = kept.update(names_at, every_name, counted, batches=batches, incomplete=incomplete)
     if rows.is_empty():
         return form
     rows = rows.join(run.tokens_seen(), on=schema.STEP, how="left", maintain_order="left")
     return rows.with_columns(pl.lit(run.name).alias(schema.RUN)).select(form.columns)
 
 
-def applicable(run: RunSource, measure: Measure) -> dict[int, list[str]]:
-    """The tensors of each step that the measure reads, steps and names ascending."""
-    index = run.index.filter(pl.col(schema.NAME).str.starts_with(measure.prefix)).sort(schema.STEP, schema.NAME)
+def told_of(run: RunSource, progress: OnProgress | None) -> OnBytes | None:
+    """Progress over all tensors of a run."""
+    if progress is None:
+        return None
+    rows = run.index.select(schema.DTYPE, schema.SHAPE).iter_rows()
+    total = sum(math.prod(shape) * BYTES.get(dtype, 0) for dtype, shape in rows)
+    return lambda done: progress(f"{run.name}: verify", done, total)
+
+
+def bytes_of(run: RunSource, names_at: dict[int, list[str]]) -> dict[int, int]:
+    """The size of the tensors of each step, as they are stored."""
+    names = [(step, name) for step, names in names_at.items() for name in names]
+    wanted = pl.DataFrame(names, schema={schema.STEP: pl.Int64, schema.NAME: pl.String}, orient="row")
+    rows = run.index.join(wanted, on=[schema.STEP, schema.NAME], how="semi")
+    sizes: dict[int, int] = {}
+    for step, dtype, shape in rows.select(schema.STEP, schema.DTYPE, schema.SHAPE).iter_rows():
+        sizes[step] = sizes.get(step, 0) + math.prod(shape) * BYTES[dtype]
+    return sizes
+
+
+def applicable(run: RunSource, prefix: str, applies: Callable[[tuple[int, ...]], bool]) -> dict[int, list[str]]:
+    """The tensors of each step that have this prefix, a known probe, and a fitting shape; steps and names ascending."""
+    index = run.index.filter(pl.col(schema.NAME).str.starts_with(prefix)).sort(schema.STEP, schema.NAME)
+    # Several ranks may have stored one tensor.
+    index = index.unique([schema.STEP, schema.NAME], maintain_order=True)
     found: dict[int, list[str]] = {}
     for step, name, shape in index.select(schema.STEP, schema.NAME, schema.SHAPE).iter_rows():
         # A probe whose tokens are damaged is told in the run's problems.
-        probe = name.removeprefix(measure.prefix).partition("/")[0]
-        if probe in run.probes and (is_part(name) or measure.applies(tuple(shape))):
+        if name.removeprefix(prefix).partition("/")[0] in run.probes and applies(tuple(shape)):
             found.setdefault(step, []).append(name)
     return found
 
@@ -102,11 +139,9 @@ def probes_of(run: RunSource) -> dict[str, list[str | int | None]]:
 
 def rows_of_tensor(run: RunSource, measure: Measure, step: int, name: str) -> pl.DataFrame:
     """The measure's rows of one tensor, with the columns that say where they belong."""
-    probe, _, layer = name.removeprefix(measure.prefix).partition("/")
+    probe = name.removeprefix(measure.prefix)
     where = [pl.lit(step, pl.Int64).alias(schema.STEP), pl.lit(probe).alias(schema.PROBE)]
-    if measure.layered:
-        where.append(pl.lit(int(layer.removeprefix("L")), pl.Int32).alias(schema.LAYER))
-    rows = measure.rows(read_whole(run, step, name), run.probes[probe])
+    rows = measure.rows(run.tensor(step, name), run.probes[probe])
     return rows.select(*where, *(pl.col(column).cast(dtype) for column, dtype in measure.columns.items()))
 
 
@@ -114,29 +149,27 @@ def problems(
     run: RunSource, measure: Measure, rows: pl.DataFrame, unreadable: dict[tuple[int, str], str]
 ) -> pl.DataFrame:
     """Tensors that could not be read, and those whose values make the measure undefined."""
+    found = [(step, name, "a readable tensor", text) for (step, name), text in unreadable.items()]
+    undefined = rows.filter(pl.col(schema.VALUE).is_nan())
+    for step, probe, count in undefined.group_by(schema.STEP, schema.PROBE, maintain_order=True).len().iter_rows():
+        text = f"NaN, which leaves {count} values of {measure.name} undefined"
+        found.append((step, f"{measure.prefix}{probe}", "finite numbers", text))
+    return problem_rows(run, found)
+
+
+def problem_rows(run: RunSource, found: Iterable[tuple[int, str, str, str]]) -> pl.DataFrame:
+    """Rows of :data:`PROBLEM_SCHEMA` from ``(step, name of the tensor, expected, found)``."""
     files = {
         (step, whole_name(name)): file
         for step, name, file in run.index.select(schema.STEP, schema.NAME, schema.FILE).iter_rows()
     }
-    found = [
-        (run.name, files[step, name], f"{name} at step {step}", "a readable tensor", text)
-        for (step, name), text in unreadable.items()
+    rows = [
+        (run.name, files[step, name], f"{name} at step {step}", expected, text) for step, name, expected, text in found
     ]
-    by = [column for column in (schema.STEP, schema.PROBE, schema.LAYER) if column in rows.columns]
-    defined = pl.col(schema.N_QUERIES) > 0 if schema.N_QUERIES in rows.columns else pl.lit(True)
-    undefined = rows.filter(defined & pl.col(schema.VALUE).is_nan()).group_by(by, maintain_order=True).len()
-    for row in undefined.iter_rows(named=True):
-        layer = f"/L{row[schema.LAYER]:02}" if schema.LAYER in row else ""
-        name = f"{measure.prefix}{row[schema.PROBE]}{layer}"
-        text = f"NaN, which leaves {row['len']} values of {measure.name} undefined"
-        found.append(
-            (run.name, files[row[schema.STEP], name], f"{name} at step {row[schema.STEP]}", "finite numbers", text)
-        )
-    return pl.DataFrame(found, schema=PROBLEM_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=PROBLEM_SCHEMA, orient="row")
 
 
 def empty(measure: Measure) -> pl.DataFrame:
     """The measure's table over nothing: its columns, no row."""
     where = {schema.RUN: pl.String, schema.STEP: pl.Int64, schema.TOKENS_SEEN: pl.Int64, schema.PROBE: pl.String}
-    layer = {schema.LAYER: pl.Int32} if measure.layered else {}
-    return pl.DataFrame(schema={**where, **layer, **measure.columns})
+    return pl.DataFrame(schema={**where, **measure.columns})

@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from phaseflow import metrics, schema
-from phaseflow.analysis.measures import HeadScores, InContextLearning
+from phaseflow.analysis import patterns
+from phaseflow.analysis.measures import InContextLearning
 from phaseflow.analysis.overlap import chance_of_meeting, overlap
 from phaseflow.analysis.phase_changes import IN_CONTEXT_LEARNING, LEAST_CHECKPOINTS, PREFIX_MATCHING
 from phaseflow.analysis.share import share_of_change
@@ -109,7 +110,7 @@ def what_is_missing(run: RunSource, matching: pl.DataFrame, scores: pl.DataFrame
     """Why nothing can be said about a run: one of the two measurements is not there, or at too few checkpoints."""
     stored = run.index[schema.NAME]
     for table, prefix, what, measure in (
-        (matching, HeadScores.prefix, "attention patterns", "a prefix matching score (tokens that repeat)"),
+        (matching, patterns.PREFIX, "attention patterns", "a prefix matching score (tokens that repeat)"),
         (scores, InContextLearning.prefix, "per-token losses", "an in-context learning score (200 tokens, finite)"),
     ):
         if not stored.str.starts_with(prefix).any():

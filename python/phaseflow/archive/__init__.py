@@ -2,7 +2,7 @@
 
 from phaseflow._core import StoredTensor
 from phaseflow.archive.derived import Derived
-from phaseflow.archive.foreign import ForeignRun, Tokens, find_foreign_runs
+from phaseflow.archive.foreign import ForeignRun, Numbers, find_foreign_runs
 from phaseflow.archive.pattern import is_pattern
 from phaseflow.archive.probe import Probe
 from phaseflow.archive.recorder import Recorder
@@ -12,12 +12,12 @@ from phaseflow.archive.source import RunSource
 __all__ = [
     "Derived",
     "ForeignRun",
+    "Numbers",
     "Probe",
     "Recorder",
     "Run",
     "RunSource",
     "StoredTensor",
-    "Tokens",
     "find_foreign_runs",
     "find_runs",
     "is_pattern",

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phaseflow.archive.formats import WHOLE, Opened, open_file
+from phaseflow._core import StoredTensor
+from phaseflow.archive.formats import MEASURED, WHOLE, Opened, form, open_file
 from phaseflow.archive.pattern import PathPattern
 from phaseflow.exceptions import DtypeError, MissingDataError, ParameterError, ShapeError
 
 AXES = {"attention": ("batch", "head", "query_pos", "key_pos"), "loss": ("batch", "pos")}
+#: Attention whose files hold the lower triangles alone, row after row.
+PACKED = ("batch", "head", "entry")
 #: Axes that a file may have besides, and that tell tensors apart.
 _OUTER = ("step", "layer")
-_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Binding:
     kind: str
     probe: str | None
     axes: tuple[str, ...]
+
+    @property
+    def inner(self) -> tuple[str, ...]:
+        """The axes of one tensor, in the order that measures take."""
+        return PACKED if "entry" in self.axes else AXES[self.kind]
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,11 @@ class Place:
     identity: str
 
 
-def named(patterns: str | Mapping[str, str]) -> dict[str, str]:
-    """Patterns by kind; one alone is of attention where it has layers, else of losses."""
+def named(patterns: str | Mapping[str, str], axes: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Patterns by kind; one alone is of attention where it has layers or its files have heads, else of losses."""
     if isinstance(patterns, str):
-        return {"attention" if "{layer}" in patterns else "loss": patterns}
+        attention = "{layer}" in patterns or (isinstance(axes, str) and "head" in axes)
+        return {"attention" if attention else "loss": patterns}
     return dict(patterns)
 
 
@@ -56,10 +64,10 @@ def bind(kind: str, pattern: str, axes: str | Mapping[str, str] | None) -> Bindi
         raise ParameterError(f'the pattern {pattern!r} is for {kind!r}, expected "attention" or "loss", or "loss/text"')
     given = axes.get(kind) if isinstance(axes, Mapping) else axes
     order = AXES[what] if given is None else tuple(given.split())
-    allowed = {*AXES[what], *_OUTER}
-    if len(set(order)) != len(order) or not set(order) <= allowed or not set(AXES[what]) - {"batch"} <= set(order):
+    inner = PACKED if what == "attention" and "entry" in order else AXES[what]
+    if len(set(order)) != len(order) or not {*inner} - {"batch"} <= {*order} <= {*inner, *_OUTER}:
         raise ParameterError(
-            f"axes of {kind} are {given!r}, expected each of {' '.join(AXES[what])} once (batch may be left out)"
+            f"axes of {kind} are {given!r}, expected each of {' '.join(inner)} once (batch may be left out)"
             " and, where a file holds several, step or layer"
         )
     binding = Binding(PathPattern(pattern), what, probe or None, order)
@@ -78,10 +86,9 @@ def places(
     changed = f"{status.st_size}-{status.st_mtime_ns}"
     with open_file(Path(file)) as opened:
         for inside, more in names_inside(binding, file, opened):
-            stored = opened[inside]
-            shape, dtype = tuple(stored.shape), getattr(stored.dtype, "name", str(stored.dtype))
-            if dtype not in _DTYPES:
-                raise DtypeError(f"{file} holds {dtype}, expected one of {', '.join(_DTYPES)}")
+            shape, dtype = form(Path(file), opened, inside)
+            if dtype not in MEASURED:
+                raise DtypeError(f"{file} holds {dtype}, expected one of {', '.join(MEASURED)}")
             if len(shape) != len(binding.axes):
                 raise ShapeError(f"{file} has shape {shape}, expected the axes ({', '.join(binding.axes)})")
             sizes = dict(zip(binding.axes, shape, strict=True))
@@ -93,7 +100,7 @@ def places(
                 step = int(at["step"]) if "step" not in sizes or steps is None else steps[int(at["step"])]
                 probe = binding.probe or at.get("probe") or "probe"
                 layer = f"/L{int(at['layer']):02d}" if binding.kind == "attention" else ""
-                inner = tuple(sizes.get(axis, 1) for axis in AXES[binding.kind])
+                inner = tuple(sizes.get(axis, 1) for axis in binding.inner)
                 # Everything that tells these numbers from others; results are kept by it.
                 identity = "|".join([file, inside, str(outer), " ".join(binding.axes), dtype, changed])
                 place = Place(file, inside, outer, binding, inner, dtype, identity)
@@ -125,13 +132,17 @@ def outer_indices(binding: Binding, sizes: Mapping[str, int]) -> Iterator[tuple[
         yield tuple(zip(outer, index, strict=True))
 
 
-def bound(whole: NDArray[Any], place: Place) -> NDArray[Any]:
-    """The part of a file's array that a tensor is, axes in the order of its kind."""
+def bound(whole: StoredTensor | NDArray[Any], place: Place) -> StoredTensor | NDArray[Any]:
+    """The part of a file's array that a tensor is, axes in the order of its kind; not read where they have it."""
+    wanted = place.binding.inner
     axes = list(place.binding.axes)
+    first = [axis for axis, _ in place.outer]
+    if isinstance(whole, StoredTensor) and axes in ([*first, *wanted], [*first, *wanted[1:]]):
+        return whole.part([index for _, index in place.outer]).reshape(place.shape)
+    array = np.asarray(whole)
     for axis, index in place.outer:
-        whole = np.moveaxis(whole, axes.index(axis), 0)[index]
+        array = np.moveaxis(array, axes.index(axis), 0)[index]
         axes.remove(axis)
-    wanted = AXES[place.binding.kind]
     if "batch" not in axes:
-        whole, axes = whole[None], ["batch", *axes]
-    return whole.transpose([axes.index(axis) for axis in wanted])
+        array, axes = array[None], ["batch", *axes]
+    return array.transpose([axes.index(axis) for axis in wanted])

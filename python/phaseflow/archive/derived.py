@@ -8,7 +8,8 @@ table.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ from phaseflow.exceptions import CorruptArchiveError
 from phaseflow.schema import STEP
 
 _INPUTS = "inputs"
+#: Stands for the inputs of a step that is not to be believed the next time.
+_UNKNOWN = ""
+#: How often the table is written while it grows.
+_SAVE_SECONDS = 30.0
+
+
+def one_by_one(steps: list[int]) -> Iterable[list[int]]:
+    """Every step alone."""
+    return ([step] for step in steps)
 
 
 class Derived:
@@ -40,7 +50,7 @@ class Derived:
     ::
 
         kept = Derived(run, "head_scores", {"probe": "repeated", "bos": 0})
-        table = kept.update(run.steps, ["attention/repeated/L00"], lambda step: score(run.tensor(step, ...)))
+        table = kept.update(run.steps, ["loss/text"], lambda steps: score(run.tensor(steps[0], "loss/text")))
     """
 
     def __init__(self, run: RunSource, measure: str, parameters: Mapping[str, Any]) -> None:
@@ -55,7 +65,13 @@ class Derived:
         return self._pending(wanted, self._read())
 
     def update(
-        self, steps: Iterable[int], names: Iterable[str], compute: Callable[[int], pl.DataFrame | None]
+        self,
+        steps: Iterable[int],
+        names: Iterable[str],
+        compute: Callable[[list[int]], pl.DataFrame | None],
+        *,
+        batches: Callable[[list[int]], Iterable[list[int]]] = one_by_one,
+        incomplete: Collection[int] = (),
     ) -> pl.DataFrame:
         """The results of all ``steps``; ``compute`` is called for those that are not kept or whose inputs changed.
 
@@ -65,8 +81,12 @@ class Derived:
         names : iterable of str
             The tensors that ``compute`` reads; a step may lack some of them.
         compute : callable
-            Takes a step, returns a frame of the same columns every time, at least one row, with the step in ``step``;
-            or None where a step has no result, which is then tried again the next time.
+            Takes some steps, returns a frame of the same columns every time, at least one row a step, with the step in
+            ``step``; None, or a frame without it, where a step has no result, which is then tried again the next time.
+        batches : callable
+            Cuts ascending steps into what ``compute`` takes at once; each alone by default.
+        incomplete : collection of int
+            Steps whose rows are not all there are, as ``compute`` finds them: returned, and tried again the next time.
 
         Returns
         -------
@@ -75,23 +95,34 @@ class Derived:
 
         Notes
         -----
-        When ``compute`` fails or is interrupted, what was computed before is kept.
+        When ``compute`` fails or is interrupted, what was computed before is kept; when the process is killed, what was
+        computed until half a minute before.
         """
         wanted = self._wanted(steps, names)
         kept = self._read()
         fresh: list[pl.DataFrame] = []
+        saved = time.monotonic()
         try:
-            # Not a comprehension: what came before a failure is kept.
-            for step in self._pending(wanted, kept):
-                if (frame := compute(step)) is not None:
-                    fresh.append(frame.with_columns(pl.lit(wanted[step]).alias(_INPUTS)))  # noqa: PERF401
+            for batch in batches(self._pending(wanted, kept)):
+                frame = compute(batch)
+                if frame is None or frame.is_empty():
+                    continue
+                inputs = {step: _UNKNOWN if step in incomplete else wanted[step] for step in batch}
+                fresh.append(frame.with_columns(pl.col(STEP).replace_strict(inputs).alias(_INPUTS)))
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    kept, fresh = self._save(kept, fresh), []
+                    saved = time.monotonic()
         finally:
-            table = self._merge(kept, fresh)
-            if fresh and table is not None:
-                self._write(table)
+            table = self._save(kept, fresh)
         if table is None:
             return pl.DataFrame(schema={STEP: pl.Int64})
         return table.filter(pl.col(STEP).is_in(list(wanted))).drop(_INPUTS)
+
+    def _save(self, kept: pl.DataFrame | None, fresh: list[pl.DataFrame]) -> pl.DataFrame | None:
+        table = self._merge(kept, fresh)
+        if fresh and table is not None:
+            self._write(table)
+        return table
 
     def _wanted(self, steps: Iterable[int], names: Iterable[str]) -> dict[int, str]:
         names = tuple(names)

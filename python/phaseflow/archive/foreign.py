@@ -7,7 +7,7 @@ last change tell whether one has changed.
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow._core import StoredTensor
-from phaseflow.archive.binding import AXES, Place, bind, bound, named, places
+from phaseflow.archive.binding import Place, bind, bound, named, places
 from phaseflow.archive.formats import Opened, load, open_file
 from phaseflow.archive.index import SCHEMA
 from phaseflow.archive.pattern import PathPattern
@@ -27,7 +27,7 @@ from phaseflow.archive.problem import Problem, problem_table
 from phaseflow.archive.scalars import SCHEMA as SCALARS
 from phaseflow.exceptions import MissingDataError, ParameterError, PhaseflowError
 
-Tokens = ArrayLike | str | os.PathLike[str]
+Numbers = ArrayLike | str | os.PathLike[str]
 
 #: Stands for a token where none were given.
 NO_TOKEN = -1
@@ -83,20 +83,26 @@ class ForeignRun:
         if place is None:
             raise MissingDataError(f"{self.name} has no tensor {name!r} at step {step}; its index lists what it has")
         whole = load(Path(place.file), self._open(place.file), place.inside)
-        return whole if place.binding.axes == AXES[place.binding.kind] else bound(np.asarray(whole), place)
+        return whole if place.binding.axes == place.binding.inner else bound(whole, place)
 
     def checksums(self, step: int) -> dict[str, str]:
         """Which file, what of it, its size and time of last change: for every tensor of a step."""
         return {name: place.identity for (at, name), place in self.places.items() if at == step}
 
-    def verify(self) -> pl.DataFrame:
+    def verify(self, progress: Callable[[int], object] | None = None) -> pl.DataFrame:
         """Reads every tensor once; files of others have no checksums to compare with."""
         found = []
+        done = 0
         for (step, name), place in sorted(self.places.items()):
             try:
-                np.asarray(self.tensor(step, name)).sum()
+                tensor = np.asarray(self.tensor(step, name))
+                for part in tensor:
+                    part.sum()
+                done += tensor.nbytes
             except (PhaseflowError, OSError) as error:
                 found.append(Problem(place.file, f"{name} at step {step}", "a readable tensor", str(error)))
+            if progress is not None:
+                progress(done)
         return pl.concat([self.problems, problem_table(self.name, found)])
 
     def add(self, step: int, name: str, place: Place) -> None:
@@ -121,15 +127,15 @@ class ForeignRun:
 def find_foreign_runs(
     patterns: str | Mapping[str, str],
     *,
-    tokens: Tokens | Mapping[str, Tokens] | None = None,
+    tokens: Numbers | Mapping[str, Numbers] | None = None,
     bos: int | None = None,
     axes: str | Mapping[str, str] | None = None,
-    steps: ArrayLike | None = None,
+    steps: Numbers | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> list[ForeignRun]:
     """The runs that match; parameters as in :func:`phaseflow.open`."""
-    bindings = [bind(kind, pattern, axes) for kind, pattern in named(patterns).items()]
-    at = None if steps is None else checked_steps(steps)
+    bindings = [bind(kind, pattern, axes) for kind, pattern in named(patterns, axes).items()]
+    at = None if steps is None else checked_steps(read_numbers(steps))
     runs: dict[str, ForeignRun] = {}
     for binding in bindings:
         for file, fields in binding.pattern.files():
@@ -162,14 +168,14 @@ def root_of(pattern: PathPattern) -> Path:
     return Path(pattern.file.partition("{")[0] + "x").parent
 
 
-def probes(run: ForeignRun, tokens: Tokens | Mapping[str, Tokens] | None, bos: int | None) -> dict[str, Probe]:
+def probes(run: ForeignRun, tokens: Numbers | Mapping[str, Numbers] | None, bos: int | None) -> dict[str, Probe]:
     """The probes that the run's tensors name, with the tokens given for them."""
     found = {}
     for name in sorted({place_name.split("/")[1] for _, place_name in run.places}):
         given = tokens.get(name) if isinstance(tokens, Mapping) else tokens
         sizes = {place.shape[0] for (_, tensor), place in run.places.items() if tensor.split("/")[1] == name}
         if given is not None:
-            found[name] = Probe(np.asarray(read_tokens(given)), bos=bos, description="tokens given")
+            found[name] = Probe(np.asarray(read_numbers(given)), bos=bos, description="tokens given")
         elif any(tensor.startswith(f"attention/{name}/") for _, tensor in run.places):
             raise ParameterError(
                 f"the patterns of probe {name!r} need the tokens they were made on, (batch, pos):"
@@ -181,11 +187,11 @@ def probes(run: ForeignRun, tokens: Tokens | Mapping[str, Tokens] | None, bos: i
     return found
 
 
-def read_tokens(tokens: Tokens) -> ArrayLike:
-    """Tokens as an array; text is the name of a file with one."""
-    if not isinstance(tokens, str | os.PathLike):
-        return tokens
-    with open_file(Path(tokens)) as opened:
+def read_numbers(numbers: Numbers) -> ArrayLike:
+    """Numbers or steps as an array; text is the name of a file with one."""
+    if not isinstance(numbers, str | os.PathLike):
+        return numbers
+    with open_file(Path(numbers)) as opened:
         if len(opened) != 1:
-            raise MissingDataError(f"{tokens} holds {len(opened)} arrays, expected one, of tokens (batch, pos)")
-        return np.array(load(Path(tokens), opened, next(iter(opened))))
+            raise MissingDataError(f"{numbers} holds {len(opened)} arrays, expected one")
+        return np.array(load(Path(numbers), opened, next(iter(opened))))

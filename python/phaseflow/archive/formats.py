@@ -2,7 +2,7 @@
 
 | suffix | how | memory |
 |---|---|---|
-| ``.npy`` | numpy, mapped | none |
+| ``.npy`` | phaseflow's reader, mapped; numpy's where the array is not row-major and little endian | none |
 | ``.npz`` | numpy, one array at a time | that array |
 | ``.safetensors`` | phaseflow's reader, mapped | none |
 | ``.pt``, ``.pth`` | torch (extra ``train``), weights only: nothing in the file is executed; mapped | none |
@@ -25,6 +25,7 @@ from phaseflow.exceptions import CorruptArchiveError, MissingDataError, MissingE
 
 Opened = Mapping[str, Any]
 WHOLE = ""  # the name of the tensor in a file that holds one
+MEASURED = ("float16", "bfloat16", "float32", "float64")
 
 
 @contextmanager
@@ -44,15 +45,8 @@ def open_file(path: Path) -> Iterator[Opened]:
     if suffix not in _READERS:
         known = ", ".join(sorted(_READERS))
         raise MissingDataError(f"{path}: no reader for {suffix!r}; known: {known}")
-    try:
+    with _told_as_damage(path, f"a readable {suffix} file"):
         opened = _READERS[suffix](path)
-    except (PhaseflowError, FileNotFoundError):
-        raise
-    except Exception as error:
-        # Every reader has its own exceptions for a file that is not what its name says.
-        raise CorruptArchiveError(
-            f"{path}: expected a readable {suffix} file, found: {first_line(error)}; restore it from a copy"
-        ) from error
     try:
         yield opened
     finally:
@@ -61,23 +55,37 @@ def open_file(path: Path) -> Iterator[Opened]:
             close()
 
 
+def form(path: Path, opened: Opened, name: str) -> tuple[tuple[int, ...], str]:
+    """Shape and name of the dtype of one tensor of an open file; its numbers are not read."""
+    with _told_as_damage(path, f"{name or 'array'}: a readable tensor"):
+        stored = opened[name]
+        return tuple(stored.shape), getattr(stored.dtype, "name", str(stored.dtype))
+
+
 def load(path: Path, opened: Opened, name: str) -> StoredTensor | NDArray[Any]:
     """One tensor of an open file, in native byte order."""
     if name not in opened:
         there = ", ".join(sorted(opened)[:8]) or "nothing"
         raise MissingDataError(f"{path} holds no tensor {name!r}, it holds {there}")
-    try:
+    with _told_as_damage(path, f"{name or 'array'}: a readable tensor"):
         value = opened[name]
         if isinstance(value, StoredTensor):
             return value
         array = value if isinstance(value, np.ndarray) else np.asarray(value[...])  # a data set is read here
-    except PhaseflowError:
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+@contextmanager
+def _told_as_damage(path: Path, expected: str) -> Iterator[None]:
+    """Every reader has its own exceptions for what is not what its name says; ours, and a missing file, pass."""
+    try:
+        yield
+    except (PhaseflowError, FileNotFoundError):
         raise
     except Exception as error:
         raise CorruptArchiveError(
-            f"{path}: {name or 'array'}: expected a readable tensor, found: {first_line(error)}; restore it from a copy"
+            f"{path}: expected {expected}, found: {first_line(error)}; restore it from a copy"
         ) from error
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def first_line(error: Exception) -> str:
@@ -85,15 +93,40 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
+#: How numpy writes an array of ``ml_dtypes.bfloat16``, a type it does not know.
+_BFLOAT16 = "void16"
+
+
 def _npy(path: Path) -> Opened:
-    return {WHOLE: np.load(path, mmap_mode="r", allow_pickle=False)}
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    dtype = "bfloat16" if array.dtype.name == _BFLOAT16 else array.dtype.name
+    if dtype not in MEASURED or not array.dtype.isnative or not array.flags.c_contiguous or array.size == 0:
+        return {WHOLE: array}
+    return {WHOLE: StoredTensor.in_file(path, path.name, dtype, array.shape, array.offset)}
+
+
+class _ZippedArray:
+    """An array of an ``.npz`` file: its form from its header, its numbers when they are asked for."""
+
+    def __init__(self, path: Path, member: str) -> None:
+        self._path, self._member = path, member
+        with zipfile.ZipFile(path) as files, files.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            self.shape, _, self.dtype = read(file)
+
+    def __getitem__(self, _: Any) -> NDArray[Any]:
+        with zipfile.ZipFile(self._path) as files, files.open(self._member) as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            return array
 
 
 def _npz(path: Path) -> Opened:
     if not zipfile.is_zipfile(path):
         raise CorruptArchiveError(f"{path}: expected a zip file of arrays, found another; restore it from a copy")
-    opened: Opened = np.load(path, allow_pickle=False)
-    return opened
+    with zipfile.ZipFile(path) as files:
+        members = [name for name in files.namelist() if name.endswith(".npy")]
+    return {name.removesuffix(".npy"): _ZippedArray(path, name) for name in members}
 
 
 def _safetensors(path: Path) -> Opened:

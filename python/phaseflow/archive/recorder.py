@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from numpy.typing import ArrayLike
+
 from phaseflow._core import write_shard
 from phaseflow.archive.content import Tensor, step_tensors
 from phaseflow.archive.files import (
@@ -48,7 +50,7 @@ class Recorder:
     config : mapping, optional
         Model, optimiser, schedule, data: whatever JSON can hold. A run that exists must have the same; None takes it
         as it is.
-    probes : mapping of str to Probe, optional
+    probes : mapping of str to Probe or integer array (batch, pos), optional
         The fixed tokens that attention patterns and per-token losses belong to. A run that exists must have the same
         ones; None takes them as they are.
     rank : int
@@ -82,7 +84,7 @@ class Recorder:
         run_dir: str | os.PathLike[str],
         *,
         config: Mapping[str, Any] | None = None,
-        probes: Mapping[str, Probe] | None = None,
+        probes: Mapping[str, Probe | ArrayLike] | None = None,
         rank: int = 0,
         packed: bool = False,
     ) -> None:
@@ -90,13 +92,14 @@ class Recorder:
         self.path = Path(run_dir)
         self.rank = _whole("rank", rank)
         self._last_step: int | None = None
+        known = None if probes is None else _probes(probes)
         with ExitStack() as opened:
             for folder in (PROBES, SCALARS, TENSORS):
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
             opened.enter_context(
                 only_writer(self.path / SCALARS / f"r{self.rank}.lock", f"{self.path} as rank {self.rank}")
             )
-            self._manifest = self._reopen_or_create(config, probes)
+            self._manifest = self._reopen_or_create(config, known)
             self._live: LiveFile | None = self._take_up()
             self._closing = opened.pop_all()
 
@@ -269,3 +272,11 @@ def _scalar(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ParameterError(f"scalars[{name!r}] is {value!r}, expected a number") from None
+
+
+def _probes(probes: Any) -> dict[str, Probe]:
+    if not isinstance(probes, Mapping):
+        raise ParameterError(
+            f"probes is a {type(probes).__name__}, expected names with their tokens: {{'text': tokens}}"
+        )
+    return {name: probe if isinstance(probe, Probe) else Probe(probe) for name, probe in probes.items()}

@@ -6,6 +6,7 @@ truncated, foreign or empty file) is a row of ``problems``; everything else stay
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,15 +120,26 @@ class Run:
         """Checksum of every tensor of a step, by name: what results computed from them depend on."""
         return self._checksums.get(step, {})
 
-    def verify(self) -> pl.DataFrame:
-        """Read every tensor and compare with its checksum; ``problems`` with what differs. Reads the whole run once."""
+    def verify(self, progress: Callable[[int], object] | None = None) -> pl.DataFrame:
+        """Read every tensor and compare with its checksum; ``problems`` with what differs. Reads the whole run once.
+
+        ``progress`` is called with the bytes read so far; the sum of the files' sizes is a little more.
+        """
         found = []
+        done = 0
+
+        def told(read: int) -> None:
+            if progress is not None:
+                progress(done + read)
+
         for file in self.index[FILE].unique().sort():
             try:
                 shard = Shard(self.path / file)
-                found += [Problem(file, f"tensor {name}", was, now) for name, was, now in shard.verify()]
+                found += [Problem(file, f"tensor {name}", was, now) for name, was, now in shard.verify(told)]
+                done += sum(length for *_, length, _ in shard.entries)
             except (CorruptArchiveError, OSError) as error:
                 found.append(Problem(file, "shard", "a readable safetensors file", str(error)))
+            told(0)
         return pl.concat([self.problems, problem_table(self.name, found)])
 
     @cached_property

@@ -1,5 +1,6 @@
 """What the analysis needs to know of a run, whoever wrote its files."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +55,6 @@ class RunSource(Protocol):
         """What tells a tensor of a step from another, by name."""
         ...
 
-    def verify(self) -> pl.DataFrame:
-        """Reads everything once; ``problems`` with what was found."""
+    def verify(self, progress: Callable[[int], object] | None = None) -> pl.DataFrame:
+        """Reads everything once; ``problems`` with what was found. ``progress`` is told the bytes read so far."""
         ...

@@ -97,7 +97,12 @@ def prefix_matching_score(
 
 
 def head_scores(
-    pattern: "ArrayLike | CompactPattern", tokens: "ArrayLike", *, bos: int | None = None, threads: int | None = None
+    pattern: "ArrayLike | CompactPattern",
+    tokens: "ArrayLike",
+    *,
+    bos: int | None = None,
+    per_example: bool = False,
+    threads: int | None = None,
 ) -> "pl.DataFrame":
     """All scores of every head, in one pass over the pattern.
 
@@ -123,13 +128,16 @@ def head_scores(
         The tokens attended over.
     bos : int, optional
         A start-of-sequence token: neither query nor target of the first two scores.
+    per_example : bool
+        One row a head, metric and example instead: means over the queries of that example.
     threads : int, optional
         Threads to use, all by default; the bits of the result do not depend on it.
 
     Returns
     -------
     polars.DataFrame
-        One row a head and metric: ``head, metric, value, standard_error, chance, n_queries``.
+        One row a head and metric: ``head, metric, value, standard_error, chance, n_queries, unnormalised_rows,
+        nonfinite_entries``; or with ``per_example`` ``head, metric, example, value, chance, n_queries``.
 
         ``value`` is the mean over the ``n_queries`` queries of all examples; NaN if there is none, or if an entry that
         counts is NaN (for the entropy also if one is negative).
@@ -138,6 +146,9 @@ def head_scores(
         ``sqrt(m / (m - 1) * sum (s_e - v * n_e)**2) / sum n_e``; with equal ``n_e`` that is the standard deviation of
         the examples' means over ``sqrt(m)``. NaN with one example.
         ``chance`` is the value of a head that looks at all keys up to the query alike, on the same tokens.
+        ``unnormalised_rows`` counts the head's rows whose entries do not sum to 1 within 0.01 (the head is not causal,
+        or this is not attention after softmax), ``nonfinite_entries`` its entries that are NaN or infinite; both
+        should be 0.
 
     Raises
     ------
@@ -162,21 +173,36 @@ def head_scores(
     import polars as pl
 
     compact = isinstance(pattern, CompactPattern)
-    value, standard_error, chance, n_queries = (_core.head_scores_of_compact if compact else _core.head_scores)(
+    scores = (_core.head_scores_of_compact if compact else _core.head_scores)(
         pattern if compact else _inputs.tensor("pattern", pattern),
         _inputs.token_ids("tokens", tokens),
         _inputs.optional_integer("bos", bos),
         _inputs.optional_integer("threads", threads, least=1),
     )
-    heads, metrics = value.shape
+    heads, metrics = scores.value.shape
+    if per_example:
+        examples = scores.example_value.shape[2]
+        return pl.DataFrame(
+            {
+                schema.HEAD: np.repeat(np.arange(heads), metrics * examples),
+                schema.METRIC: np.repeat(_core.HEAD_METRICS * heads, examples),
+                schema.EXAMPLE: np.tile(np.arange(examples), heads * metrics),
+                schema.VALUE: scores.example_value.ravel(),
+                schema.CHANCE: np.tile(scores.example_chance.ravel(), heads),
+                schema.N_QUERIES: np.tile(scores.example_queries.ravel(), heads),
+            },
+            schema_overrides={schema.METRIC: pl.String},
+        )
     return pl.DataFrame(
         {
             schema.HEAD: np.repeat(np.arange(heads), metrics),
             schema.METRIC: _core.HEAD_METRICS * heads,
-            schema.VALUE: value.ravel(),
-            schema.STANDARD_ERROR: standard_error.ravel(),
-            schema.CHANCE: np.tile(chance, heads),
-            schema.N_QUERIES: np.tile(n_queries, heads),
+            schema.VALUE: scores.value.ravel(),
+            schema.STANDARD_ERROR: scores.standard_error.ravel(),
+            schema.CHANCE: np.tile(scores.chance, heads),
+            schema.N_QUERIES: np.tile(scores.n_queries, heads),
+            schema.UNNORMALISED_ROWS: np.repeat(scores.unnormalised_rows, metrics),
+            schema.NONFINITE_ENTRIES: np.repeat(scores.nonfinite_entries, metrics),
         },
         schema_overrides={schema.HEAD: pl.Int64, schema.METRIC: pl.String},
     )

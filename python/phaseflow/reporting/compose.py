@@ -12,6 +12,7 @@ from phaseflow import __version__, schema
 from phaseflow.analysis import Archive, open
 from phaseflow.analysis.bursts import typical_tokens
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
+from phaseflow.archive import ForeignRun
 from phaseflow.reporting import figures, page, token_breaks, words
 
 # Wide: a map is looked at as a whole, and hundreds of examples say little about the slope between neighbours.
@@ -28,7 +29,8 @@ def report(source: str | Path | Archive, path: str | Path = "report.html", *, co
     path : path
         The page to write. It replaces an older one only once it is complete.
     command : str, optional
-        The command shown under "Reproduce"; by default the ``phaseflow report`` call that makes this page.
+        The command shown under "Reproduce"; by default the ``phaseflow report`` call that makes this page of a
+        directory of runs, and none for path patterns, which may have come with arrays.
 
     Returns
     -------
@@ -48,7 +50,8 @@ def report(source: str | Path | Archive, path: str | Path = "report.html", *, co
     path = Path(path)
     archive = source if isinstance(source, Archive) else open(source)
     verdicts = archive.verdicts()
-    command = command or shlex.join(["phaseflow", "report", str(archive.path), "--output", str(path)])
+    if command is None and not any(isinstance(run, ForeignRun) for run in archive.runs):
+        command = shlex.join(["phaseflow", "report", str(archive.path), "--output", str(path)])
     page.write_page(
         path,
         headline=words.headline(verdicts),
@@ -70,7 +73,7 @@ def lead(archive: Archive) -> str:
     )
 
 
-def sections(archive: Archive, verdicts: pl.DataFrame, command: str) -> Iterator[str]:
+def sections(archive: Archive, verdicts: pl.DataFrame, command: str | None) -> Iterator[str]:
     """The page's sections, in reading order; a measure that the archive does not hold leaves its section out."""
     rows = verdicts.rows(named=True)
     yield f'<section class="cards">{"".join(page.card(row) for row in rows)}</section>'
@@ -178,9 +181,8 @@ def problems_section(problems: pl.DataFrame) -> str:
     return f'<section><h2>Unreadable or undefined</h2><p class="note">{note}</p>{table}</section>'
 
 
-def settings_section(archive: Archive, command: str) -> str:
+def settings_section(archive: Archive, command: str | None) -> str:
     """How each run was trained, and how to make this page again."""
     runs = "".join(page.settings_html(run.name, dict(run.config)) for run in archive.runs)
-    return (
-        f"<section><h2>Settings</h2>{runs}</section><section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>"
-    )
+    again = "" if command is None else f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>"
+    return f"<section><h2>Settings</h2>{runs}</section>{again}"

@@ -17,6 +17,7 @@ import polars as pl
 from plotly.offline import get_plotlyjs
 
 from phaseflow import __version__, schema
+from phaseflow.exceptions import ParameterError
 from phaseflow.reporting import words
 
 
@@ -84,6 +85,8 @@ def write_page(
     path: Path, *, headline: str, lead: str, sections: Sequence[str], footer: str, title: str = "phaseflow report"
 ) -> None:
     """Writes the page beside its name, then renames it, so that a reader never sees half of it."""
+    if path.is_dir():
+        raise ParameterError(f"the page's path {path} is a directory, expected a file: {path / 'report.html'}")
     here = files("phaseflow.reporting")
     page = Template((here / "page.html").read_text("utf-8")).substitute(
         title=escape(title),

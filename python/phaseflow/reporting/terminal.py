@@ -10,7 +10,15 @@ from contextlib import contextmanager
 import polars as pl
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from phaseflow import schema
@@ -26,12 +34,13 @@ MOST_COLUMNS = 100_000  # of text: no table is wider
 
 @contextmanager
 def progress_bars() -> Iterator[OnProgress]:
-    """A ``progress(what, done, total)`` callback that draws one bar for each ``what``."""
+    """A ``progress(what, done, total)`` callback, in bytes, that draws one bar for each ``what``."""
     console = Console(file=sys.stderr)
     bars = Progress(
         TextColumn("{task.description:<44}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

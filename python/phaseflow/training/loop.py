@@ -126,7 +126,7 @@ def train(
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device(device)
     corpus = corpus or build_corpus(config.corpus)
     record = config.as_record(corpus)
 
@@ -203,6 +203,17 @@ def make_probes(config: TrainConfig, corpus: Corpus) -> dict[str, Probe]:
             description=f"held-out files of {config.corpus.source}, untouched",
         ),
     }
+
+
+def usable_device(name: str | None) -> str:
+    """The device of that name, or CUDA where there is one, else the CPU; one that is not there is refused by name."""
+    found = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise ParameterError(f"device is {found!r}, which torch cannot use here: {reason}; try 'cpu'") from error
+    return found
 
 
 def adamw(model: Transformer, config: OptimiserConfig) -> torch.optim.AdamW:

@@ -10,6 +10,7 @@ pub mod circuit;
 pub mod error;
 pub mod loss;
 pub mod random;
+pub mod scan;
 pub mod superposition;
 pub mod tensor;
 mod vectorize;

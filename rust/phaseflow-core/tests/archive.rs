@@ -71,7 +71,7 @@ fn tensors_come_back_with_name_type_shape_and_values() {
     }
     assert!(shard.header().sealed);
     assert_eq!(shard.header().notes["step"], "7");
-    assert_eq!(shard.verify().unwrap(), []);
+    assert_eq!(shard.verify(&std::sync::atomic::AtomicU64::new(0), &phaseflow_core::Cancel::new()).unwrap(), []);
     assert!(shard.tensor("other").err().unwrap().to_string().contains("known: double, single, half"));
 }
 
@@ -118,7 +118,7 @@ fn any_flipped_bit_is_found() {
         // Either it is refused, or its checksums tell, or the flip turned one blank of the padding into another.
         if let Ok(shard) = Shard::open(&path)
             && shard.header().sealed
-            && shard.verify().unwrap().is_empty()
+            && shard.verify(&std::sync::atomic::AtomicU64::new(0), &phaseflow_core::Cancel::new()).unwrap().is_empty()
         {
             assert_eq!(shard.header().entries, intact.entries, "bit {bit}");
             assert!(flipped[bit / 8].is_ascii_whitespace(), "bit {bit}");
@@ -235,7 +235,7 @@ proptest! {
         fs::write(&path, &edited).unwrap();
         if let Ok(shard) = Shard::open(&path)
             && shard.header().sealed
-            && shard.verify().unwrap().is_empty()
+            && shard.verify(&std::sync::atomic::AtomicU64::new(0), &phaseflow_core::Cancel::new()).unwrap().is_empty()
         {
             for (name, value) in [("half", 1.0), ("single", 1.5), ("double", 2.5)] {
                 prop_assert!(values(&shard.tensor(name).unwrap()).iter().all(|found| *found == value));

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use numpy::PyReadonlyArray1;
 use phaseflow_core::archive::{self, ElementType, Entry, Header, NewTensor, Shard};
 use pyo3::prelude::*;
 
-use crate::compute::compute;
+use crate::compute::{compute, compute_watched};
 use crate::error::{exception, to_python};
 use crate::stored::PyStoredTensor;
 
@@ -87,9 +88,16 @@ impl PyShard {
         self.0.tensor(name).map(PyStoredTensor::from).map_err(|error| to_python(py, error))
     }
 
-    /// (name, expected, found) of every tensor whose bytes no longer have their checksum.
-    fn verify(&self, py: Python<'_>) -> PyResult<Vec<(String, String, String)>> {
-        compute(py, None, |_| self.0.verify())
+    /// (name, expected, found) of every tensor whose bytes no longer have their checksum; `progress` is called with the
+    /// bytes read so far.
+    #[pyo3(signature = (progress=None))]
+    fn verify(&self, py: Python<'_>, progress: Option<Py<PyAny>>) -> PyResult<Vec<(String, String, String)>> {
+        let done = AtomicU64::new(0);
+        let watch = |py: Python<'_>| match &progress {
+            Some(progress) => progress.call1(py, (done.load(Ordering::Relaxed),)).map(drop),
+            None => Ok(()),
+        };
+        compute_watched(py, None, |cancel| self.0.verify(&done, cancel), watch)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bindings of `phaseflow_core::attention`.
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArrayDyn};
 use phaseflow_core::attention::{self, Compact, Metric, PrefixMatching, Reduce};
 use pyo3::prelude::*;
 
@@ -28,11 +28,47 @@ fn prefix_matching_score<'py>(
     Ok(scores.into_pyarray(py))
 }
 
-/// Values `(head, metric)`, standard errors `(head, metric)`, chance `(metric,)`, numbers of queries `(metric,)`.
-type HeadScores<'py> =
-    (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
+/// What the core finds, one array a field; `HEAD_METRICS` names the metrics in order.
+#[pyclass(name = "HeadScores", module = "phaseflow._core", frozen, get_all)]
+pub(crate) struct PyHeadScores {
+    /// `(head, metric)`
+    value: Py<PyArray2<f64>>,
+    /// `(head, metric)`
+    standard_error: Py<PyArray2<f64>>,
+    /// `(metric,)`
+    chance: Py<PyArray1<f64>>,
+    /// `(metric,)`
+    n_queries: Py<PyArray1<i64>>,
+    /// `(head, metric, example)`
+    example_value: Py<PyArray3<f64>>,
+    /// `(metric, example)`
+    example_chance: Py<PyArray2<f64>>,
+    /// `(metric, example)`
+    example_queries: Py<PyArray2<i64>>,
+    /// `(head,)`
+    unnormalised_rows: Py<PyArray1<i64>>,
+    /// `(head,)`
+    nonfinite_entries: Py<PyArray1<i64>>,
+}
 
-/// The columns of `phaseflow.head_scores`; `HEAD_METRICS` names the metrics in order.
+impl PyHeadScores {
+    pub(crate) fn new(py: Python<'_>, scores: attention::HeadScores) -> Self {
+        let counts = |counts: Vec<u64>| counts.into_iter().map(|count| count as i64).collect::<Vec<_>>();
+        Self {
+            value: scores.value.into_pyarray(py).unbind(),
+            standard_error: scores.standard_error.into_pyarray(py).unbind(),
+            chance: scores.chance.to_vec().into_pyarray(py).unbind(),
+            n_queries: scores.n_queries.map(|count| count as i64).to_vec().into_pyarray(py).unbind(),
+            example_value: scores.example_value.into_pyarray(py).unbind(),
+            example_chance: scores.example_chance.into_pyarray(py).unbind(),
+            example_queries: scores.example_queries.mapv(|count| count as i64).into_pyarray(py).unbind(),
+            unnormalised_rows: counts(scores.unnormalised_rows).into_pyarray(py).unbind(),
+            nonfinite_entries: counts(scores.nonfinite_entries).into_pyarray(py).unbind(),
+        }
+    }
+}
+
+/// What `phaseflow.head_scores` makes a table of.
 #[pyfunction]
 #[pyo3(signature = (pattern, tokens, bos, threads))]
 fn head_scores<'py>(
@@ -41,20 +77,11 @@ fn head_scores<'py>(
     tokens: PyReadonlyArrayDyn<'py, i64>,
     bos: Option<i64>,
     threads: Option<usize>,
-) -> PyResult<HeadScores<'py>> {
+) -> PyResult<PyHeadScores> {
     let pattern = BorrowedTensor::borrow("pattern", pattern)?;
     let (pattern, tokens) = (pattern.view(), tokens.as_array());
     let scores = compute(py, threads, |cancel| attention::head_scores(&pattern, tokens.view(), bos, cancel))?;
-    Ok(columns(py, scores))
-}
-
-fn columns(py: Python<'_>, scores: attention::HeadScores) -> HeadScores<'_> {
-    (
-        scores.value.into_pyarray(py),
-        scores.standard_error.into_pyarray(py),
-        scores.chance.to_vec().into_pyarray(py),
-        scores.n_queries.map(|count| count as i64).to_vec().into_pyarray(py),
-    )
+    Ok(PyHeadScores::new(py, scores))
 }
 
 /// `phaseflow.CompactPattern`, borrowed.
@@ -111,7 +138,7 @@ fn prefix_matching_score_of_compact<'py>(
     Ok(scores.into_pyarray(py))
 }
 
-/// The columns of `phaseflow.head_scores` of a `CompactPattern`.
+/// The same of a `CompactPattern`.
 #[pyfunction]
 #[pyo3(signature = (pattern, tokens, bos, threads))]
 fn head_scores_of_compact<'py>(
@@ -120,14 +147,15 @@ fn head_scores_of_compact<'py>(
     tokens: PyReadonlyArrayDyn<'py, i64>,
     bos: Option<i64>,
     threads: Option<usize>,
-) -> PyResult<HeadScores<'py>> {
+) -> PyResult<PyHeadScores> {
     let (compact, tokens) = (pattern.view(), tokens.as_array());
     let scores =
         compute(py, threads, |cancel| attention::head_scores_of_compact(&compact, tokens.view(), bos, cancel))?;
-    Ok(columns(py, scores))
+    Ok(PyHeadScores::new(py, scores))
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyHeadScores>()?;
     module.add("HEAD_METRICS", Metric::ALL.map(Metric::name).to_vec())?;
     module.add_function(wrap_pyfunction!(prefix_matching_score, module)?)?;
     module.add_function(wrap_pyfunction!(head_scores, module)?)?;

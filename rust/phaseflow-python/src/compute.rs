@@ -20,6 +20,16 @@ where
     T: Send,
     F: FnOnce(&Cancel) -> Result<T> + Send,
 {
+    compute_watched(py, threads, kernel, |_| Ok(()))
+}
+
+/// The same; the waiting thread calls `watch` now and then, with the GIL. An exception from it stops the kernel.
+pub(crate) fn compute_watched<T, F, W>(py: Python<'_>, threads: Option<usize>, kernel: F, watch: W) -> PyResult<T>
+where
+    T: Send,
+    F: FnOnce(&Cancel) -> Result<T> + Send,
+    W: Fn(Python<'_>) -> PyResult<()> + Sync,
+{
     let cancel = Cancel::new();
     let outcome = py.detach(|| {
         std::thread::scope(|scope| {
@@ -34,7 +44,7 @@ where
             let mut interrupted = None;
             while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(SIGNAL_CHECK) {
                 if interrupted.is_none()
-                    && let Err(signal) = Python::attach(|py| py.check_signals())
+                    && let Err(signal) = Python::attach(|py| py.check_signals().and_then(|()| watch(py)))
                 {
                     cancel.raise();
                     interrupted = Some(signal);

@@ -10,6 +10,7 @@ mod circuit;
 mod compute;
 mod error;
 mod loss;
+mod scan;
 mod stored;
 mod superposition;
 
@@ -23,6 +24,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     changepoint::register(module)?;
     circuit::register(module)?;
     loss::register(module)?;
+    scan::register(module)?;
     superposition::register(module)?;
     Ok(())
 }

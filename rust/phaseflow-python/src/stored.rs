@@ -1,6 +1,7 @@
 //! `StoredTensor`: a tensor of a mapped file, readable by numpy without a copy and by kernels without numpy.
 
 use std::os::raw::{c_int, c_void};
+use std::path::PathBuf;
 
 use numpy::{PyArrayMethods, ToPyArray};
 use phaseflow_core::archive::{ElementType, StoredTensor};
@@ -11,7 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyTuple};
 
-use crate::error::to_python;
+use crate::error::{exception, to_python};
 
 /// A read-only tensor where it lies on disk; `numpy.asarray` views it.
 #[pyclass(name = "StoredTensor", module = "phaseflow._core", frozen)]
@@ -58,7 +59,35 @@ impl PyStoredTensor {
     /// Bytes on disk.
     #[getter]
     fn nbytes(&self) -> usize {
-        self.0.bytes().len()
+        self.0.length()
+    }
+
+    /// An array in a file of any format: row-major, little endian, from byte `offset` on.
+    #[staticmethod]
+    fn in_file(
+        py: Python<'_>,
+        path: PathBuf,
+        name: &str,
+        dtype: &str,
+        shape: Vec<usize>,
+        offset: usize,
+    ) -> PyResult<Self> {
+        match ElementType::from_name(dtype) {
+            Some(ElementType::Float(dtype)) => StoredTensor::in_file(&path, name, dtype, &shape, offset)
+                .map(Self)
+                .map_err(|error| to_python(py, error)),
+            _ => Err(exception(py, "DtypeError", format!("{name} has dtype {dtype}, which no measure takes"))),
+        }
+    }
+
+    /// The part with these indices along the first axes, where it lies.
+    fn part(&self, py: Python<'_>, indices: Vec<usize>) -> PyResult<Self> {
+        self.0.part(&indices).map(Self).map_err(|error| to_python(py, error))
+    }
+
+    /// The same numbers in the same order, with other axes.
+    fn reshape(&self, py: Python<'_>, shape: Vec<usize>) -> PyResult<Self> {
+        self.0.reshape(&shape).map(Self).map_err(|error| to_python(py, error))
     }
 
     fn __repr__(&self) -> String {

@@ -3,7 +3,7 @@
 //! Files of an archive are immutable once they have their name, so a map of one stays valid. A file that somebody else shortens
 //! while it is mapped ends the process with SIGBUS when the lost part is touched: nothing in user space can turn that into an error,
 //! and on network file systems it can happen from another machine. The length is fixed when the map is made, and every view is
-//! checked against it.
+//! checked against it. What is read by position instead of through the map (`reading.rs`) meets an error there.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,11 @@ use memmap2::Mmap;
 use super::write::io_error;
 use crate::Result;
 
-/// A read-only map of a whole file, with the path for messages.
+/// A read-only map of a whole file, with the path for messages, and the file for reads by position.
 #[derive(Debug)]
 pub struct MappedFile {
     path: PathBuf,
+    pub(super) file: File,
     map: Mmap,
 }
 
@@ -27,7 +28,7 @@ impl MappedFile {
         // SAFETY: the map is read-only, and phaseflow replaces files by renaming, never by writing into or shortening one that has its
         // final name. Whoever does so from outside breaks the promise of the archive; see above.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
-        Ok(Self { path: path.to_owned(), map })
+        Ok(Self { path: path.to_owned(), file, map })
     }
 
     /// Where the file lies.

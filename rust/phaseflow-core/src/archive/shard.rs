@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use safetensors::tensor::TensorInfo;
 
-use super::checksum::checksum;
+use super::checksum::{RunningChecksum, checksum};
 use super::element::ElementType;
-use super::header::{self, Entry, Header, corrupt};
+use super::header::{self, Entry, Header};
 use super::map::MappedFile;
 use super::stored::StoredTensor;
 use super::write::write_file;
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 
 /// Every tensor's first byte lies at a multiple of its element size, and the data at a cache line.
 const DATA_ALIGNMENT: usize = 64;
+/// Bytes that a thread reads at once to verify them.
+const VERIFIED_AT_ONCE: usize = 8 << 20;
 
 /// An open shard: its checked header and its mapped bytes.
 #[derive(Debug)]
@@ -43,15 +46,21 @@ impl Shard {
         StoredTensor::open(&self.file, self.entry(name)?)
     }
 
-    /// Recomputes the checksum of every tensor; the ones that differ, with (expected, found).
-    pub fn verify(&self) -> Result<Vec<(String, String, String)>> {
-        let bytes = self.file.bytes();
+    /// Reads every tensor, some megabytes of each thread at a time, and recomputes its checksum; the ones that differ,
+    /// with (expected, found). `done` counts the bytes read.
+    pub fn verify(&self, done: &AtomicU64, cancel: &Cancel) -> Result<Vec<(String, String, String)>> {
         let differing = self.header.entries.par_iter().map(|entry| {
             let Some(expected) = &entry.checksum else { return Ok(None) };
-            let stored = bytes.get(entry.offset..entry.offset.saturating_add(entry.length)).ok_or_else(|| {
-                corrupt(self.file.path(), &entry.name, format!("{} bytes", entry.length), "a shorter file")
-            })?;
-            let found = checksum(stored);
+            let mut block = vec![0; entry.length.min(VERIFIED_AT_ONCE)];
+            let mut running = RunningChecksum::default();
+            for start in (0..entry.length).step_by(VERIFIED_AT_ONCE) {
+                cancel.check()?;
+                let part = &mut block[..(entry.length - start).min(VERIFIED_AT_ONCE)];
+                self.file.read_at(&entry.name, entry.offset + start, part)?;
+                running.update(part);
+                done.fetch_add(part.len() as u64, Ordering::Relaxed);
+            }
+            let found = running.finish();
             Ok((found != *expected).then(|| (entry.name.clone(), expected.clone(), found)))
         });
         Ok(differing.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())

@@ -1,9 +1,10 @@
 //! A tensor in a mapped file: name, type, shape, and its bytes where they lie.
 //!
-//! Bytes that lie at an address their type cannot be read from (a file by another writer) are copied once, when the tensor is opened.
+//! Bytes that lie at an address their type cannot be read from (a file by another writer) are copied once, when they are first viewed.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use half::{bf16, f16};
 use ndarray::{ArrayViewD, IxDyn};
@@ -21,46 +22,77 @@ pub struct StoredTensor {
     name: String,
     dtype: ElementType,
     shape: Vec<usize>,
-    data: Data,
-}
-
-#[derive(Debug, Clone)]
-enum Data {
-    Mapped(Arc<MappedFile>, Range<usize>),
-    /// Aligned to 8 bytes; the second field is the length in bytes.
-    Copied(Arc<[u64]>, usize),
+    file: Arc<MappedFile>,
+    bytes: Range<usize>,
+    /// Its bytes again where those of the file are not aligned, once they were asked for.
+    aligned: Arc<OnceLock<Vec<u64>>>,
 }
 
 impl StoredTensor {
     pub(super) fn open(file: &Arc<MappedFile>, entry: &Entry) -> Result<Self> {
-        let alignment = match entry.dtype {
+        let Entry { name, dtype, shape, offset, length, .. } = entry;
+        Self::of(file, name, *dtype, shape, *offset, *length)
+    }
+
+    /// An array whose bytes lie in a file of any format, row-major and little endian, from byte `offset` on.
+    pub fn in_file(path: &Path, name: &str, dtype: Dtype, shape: &[usize], offset: usize) -> Result<Self> {
+        let length = shape.iter().try_fold(dtype.size(), |product, &axis| product.checked_mul(axis));
+        let length = length.ok_or_else(|| corrupt(path, name, "an array that fits memory", format!("{shape:?}")))?;
+        let file = Arc::new(MappedFile::open(path)?);
+        Self::of(&file, name, ElementType::Float(dtype), shape, offset, length)
+    }
+
+    fn of(
+        file: &Arc<MappedFile>,
+        name: &str,
+        dtype: ElementType,
+        shape: &[usize],
+        offset: usize,
+        length: usize,
+    ) -> Result<Self> {
+        let size = match dtype {
             ElementType::Float(dtype) => dtype.size(),
             ElementType::Int64 => 8,
             ElementType::Other(dtype) => {
                 return Err(Error::Unsupported {
-                    what: format!("{}: {} has element type {dtype}", file.path().display(), entry.name),
+                    what: format!("{}: {name} has element type {dtype}", file.path().display()),
                     next: "store it as float16, bfloat16, float32 or float64".into(),
                 });
             }
         };
-        let too_short = || corrupt(file.path(), &entry.name, format!("{} bytes", entry.length), "a shorter file");
-        let end = entry.offset.checked_add(entry.length).ok_or_else(too_short)?;
-        let bytes = file.bytes().get(entry.offset..end).ok_or_else(too_short)?;
-        let data = if bytes.as_ptr().addr().is_multiple_of(alignment) {
-            Data::Mapped(Arc::clone(file), entry.offset..end)
-        } else {
-            let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-            words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-            Data::Copied(words.into(), bytes.len())
-        };
-        let tensor = Self { name: entry.name.clone(), dtype: entry.dtype, shape: entry.shape.clone(), data };
+        let end = offset.checked_add(length).filter(|&end| end <= file.bytes().len());
+        let end = end.ok_or_else(|| corrupt(file.path(), name, format!("{length} bytes"), "a shorter file"))?;
         // Everything a view can stumble over is found here, so that `view` cannot fail later.
-        match tensor.dtype {
-            ElementType::Float(dtype) => tensor.try_view(dtype).map(drop),
-            _ => array::<i64>(&tensor.shape, tensor.bytes()).map(drop),
+        let needed = shape.iter().try_fold(size, |product, &axis| product.checked_mul(axis));
+        if needed != Some(length) {
+            let expected = format!("an array of shape {shape:?}");
+            return Err(corrupt(file.path(), name, expected, format!("{length} bytes")));
         }
-        .map_err(|found| corrupt(file.path(), &entry.name, format!("an array of shape {:?}", entry.shape), found))?;
-        Ok(tensor)
+        Ok(Self {
+            name: name.to_owned(),
+            dtype,
+            shape: shape.to_vec(),
+            file: Arc::clone(file),
+            bytes: offset..end,
+            aligned: Arc::default(),
+        })
+    }
+
+    /// The part of it with these indices along its first axes.
+    pub fn part(&self, indices: &[usize]) -> Result<Self> {
+        let mut part = self.clone();
+        for &index in indices {
+            let Some((&axis, rest)) = part.shape.split_first().filter(|(axis, _)| index < **axis) else {
+                let (argument, expected) = ("index", format!("less than the axes {:?} of {}", self.shape, self.name));
+                return Err(Error::OutOfRange { argument, expected, got: format!("{indices:?}") });
+            };
+            let length = part.bytes.len() / axis;
+            let start = part.bytes.start + index * length;
+            part.bytes = start..start + length;
+            part.shape = rest.to_vec();
+        }
+        part.aligned = Arc::default();
+        Ok(part)
     }
 
     /// The name it was logged under.
@@ -78,12 +110,62 @@ impl StoredTensor {
         &self.shape
     }
 
-    /// Its bytes, row-major, little endian.
-    pub fn bytes(&self) -> &[u8] {
-        match &self.data {
-            Data::Mapped(file, range) => &file.bytes()[range.clone()],
-            Data::Copied(words, length) => &words.as_bytes()[..*length],
+    /// The same numbers in the same order, with other axes.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        let count = |shape: &[usize]| shape.iter().try_fold(1_usize, |product, &axis| product.checked_mul(axis));
+        if count(shape) != count(&self.shape) {
+            let (argument, expected) = ("shape", format!("as many elements as {:?} of {}", self.shape, self.name));
+            return Err(Error::OutOfRange { argument, expected, got: format!("{shape:?}") });
         }
+        Ok(Self { shape: shape.to_vec(), ..self.clone() })
+    }
+
+    /// Number of its bytes.
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Its bytes, row-major, little endian, at an address its elements can be read from.
+    pub fn bytes(&self) -> &[u8] {
+        let bytes = &self.file.bytes()[self.bytes.clone()];
+        let size = match self.dtype {
+            ElementType::Float(dtype) => dtype.size(),
+            _ => 8,
+        };
+        if bytes.as_ptr().addr().is_multiple_of(size) {
+            return bytes;
+        }
+        let words = self.aligned.get_or_init(|| {
+            let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+            words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+            words
+        });
+        &words.as_bytes()[..bytes.len()]
+    }
+
+    /// Copies its bytes from `at` on into `into`, without touching the map: for tensors larger than memory.
+    pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<()> {
+        self.file.read_at(&self.name, self.bytes.start + at, into)
+    }
+
+    /// Whether its first byte is in the system's memory already.
+    pub fn is_cached(&self) -> bool {
+        self.file.is_cached(self.bytes.start)
+    }
+
+    /// Asks the system to read some of its bytes ahead.
+    pub fn prefetch(&self, bytes: Range<usize>) {
+        self.file.prefetch(self.bytes.start + bytes.start..self.bytes.start + bytes.end);
+    }
+
+    /// Tells the system that some of its bytes are not needed again soon.
+    pub fn forget(&self, bytes: Range<usize>) {
+        self.file.forget(self.bytes.start + bytes.start..self.bytes.start + bytes.end);
     }
 
     /// The typed view for kernels; integers have none.

@@ -7,6 +7,7 @@
 
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 
+use super::entropy::RowSums;
 use super::exponential::exp;
 use super::input::check_context;
 use crate::tensor::{Element, TensorView};
@@ -90,11 +91,11 @@ impl Compact<'_> {
     }
 
     /// One head on one example, widened.
-    pub(super) fn head(&self, lengths: Lengths, example: usize, head: usize) -> Head {
+    pub(super) fn head(&self, lengths: Lengths, example: usize, head: usize) -> OwnedHead {
         let key_head = head / (lengths.heads / lengths.key_heads);
         let mut queries = widened(&self.queries, example, head);
         queries.iter_mut().for_each(|query| *query *= self.scale);
-        Head {
+        OwnedHead {
             queries,
             keys: widened(&self.keys, example, key_head),
             log_sum_exp: widened(&self.log_sum_exp, example, head),
@@ -103,37 +104,58 @@ impl Compact<'_> {
     }
 }
 
-/// Queries (times the scale) and keys `(pos, d_head)` and log-sum-exp `(pos,)` of one head on one example.
-pub(super) struct Head {
+/// The numbers of a [`Head`].
+pub(super) struct OwnedHead {
     queries: Vec<f64>,
     keys: Vec<f64>,
     log_sum_exp: Vec<f64>,
     width: usize,
 }
 
-impl Head {
+impl OwnedHead {
+    pub(super) fn as_head(&self) -> Head<'_> {
+        let Self { queries, keys, log_sum_exp, width } = self;
+        Head { queries, keys, log_sum_exp, width: *width }
+    }
+}
+
+/// Queries (times the scale) and keys `(pos, d_head)` and log-sum-exp `(pos,)` of one head on one example.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) queries: &'a [f64],
+    pub(super) keys: &'a [f64],
+    pub(super) log_sum_exp: &'a [f64],
+    pub(super) width: usize,
+}
+
+impl Head<'_> {
     /// One entry of the pattern.
     pub(super) fn at(&self, query: usize, key: usize) -> f64 {
         exp(self.logarithm(query, key))
     }
 
-    /// What a query attends to, the keys up to itself, into `row`; returns the entropy, for which the logarithms are
-    /// at hand: `0 - sum p ln p`.
-    pub(super) fn row(&self, query: usize, row: &mut Vec<f64>) -> f64 {
+    /// What a query attends to, the keys up to itself, into `row`; with the row's sum, and its entropy, for which the
+    /// logarithms are at hand: `0 - sum p ln p`.
+    pub(super) fn row(&self, query: usize, row: &mut Vec<f64>) -> RowSums {
         row.clear();
         vectorize(
             #[inline(always)]
             || {
                 row.extend((0..=query).map(|key| self.logarithm(query, key)));
-                let mut lanes = [0.0; LANES];
+                let (mut entropy, mut mass) = ([0.0; LANES], [0.0; LANES]);
                 let (blocks, rest) = row.as_chunks_mut::<LANES>();
                 for block in blocks {
-                    for (lane, entry) in lanes.iter_mut().zip(block) {
-                        *lane += rebuild(entry);
+                    for lane in 0..LANES {
+                        entropy[lane] += rebuild(&mut block[lane]);
+                        mass[lane] += block[lane];
                     }
                 }
-                let rest = rest.iter_mut().fold(0.0, |sum, entry| sum + rebuild(entry));
-                0.0 - ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest)
+                for (lane, entry) in rest.iter_mut().enumerate() {
+                    entropy[lane] += rebuild(entry);
+                    mass[lane] += *entry;
+                }
+                let together = |lanes: [f64; LANES]| (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+                RowSums { entropy: 0.0 - together(entropy), mass: together(mass) }
             },
         )
     }

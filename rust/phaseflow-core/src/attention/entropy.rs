@@ -1,4 +1,4 @@
-//! Entropy of one row of a pattern: `-sum p ln p` in nats, `0 ln 0 = 0`.
+//! Entropy of one row of a pattern: `-sum p ln p` in nats, `0 ln 0 = 0`; and the sum of the row, which comes along.
 //!
 //! The logarithm is most of the work of reading a pattern, and the library's is a call per number. The one below has
 //! no branch and no call, so a loop over it runs in vector registers. It is the classic reduction
@@ -18,38 +18,60 @@ const BLOCK: usize = 64;
 /// Partial sums, added side by side.
 const LANES: usize = 8;
 
-/// `-sum p ln p`; NaN if an entry is negative or NaN.
-pub(super) fn entropy<T: Element>(row: &[T]) -> f64 {
+/// What one pass over a row finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RowSums {
+    /// `-sum p ln p`; NaN if an entry is negative or NaN.
+    pub(super) entropy: f64,
+    /// `sum p`, which is 1 in a row of a pattern.
+    pub(super) mass: f64,
+}
+
+/// Entropy and sum of a row.
+pub(super) fn row_sums<T: Element>(row: &[T]) -> RowSums {
     vectorize(
         #[inline(always)]
-        || 0.0 - sum_of_terms(row),
+        || of_row(row),
     )
 }
 
 #[inline(always)]
-fn sum_of_terms<T: Element>(row: &[T]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let mut add = |terms: &[f64; BLOCK]| {
-        for chunk in terms.as_chunks::<LANES>().0 {
-            for (lane, term) in lanes.iter_mut().zip(chunk) {
-                *lane += term;
-            }
-        }
-    };
+fn of_row<T: Element>(row: &[T]) -> RowSums {
+    let (mut terms, mut masses) = ([0.0; BLOCK], [0.0; BLOCK]);
+    let (mut entropy, mut mass) = ([0.0; LANES], [0.0; LANES]);
     let (blocks, rest) = row.as_chunks::<BLOCK>();
-    let mut terms = [0.0; BLOCK];
     for block in blocks {
-        for (term, p) in terms.iter_mut().zip(block) {
-            *term = p_ln_p(p.to_f64());
+        fill(&mut terms, &mut masses, block);
+        add(&mut entropy, &terms);
+        add(&mut mass, &masses);
+    }
+    (terms, masses) = ([0.0; BLOCK], [0.0; BLOCK]);
+    fill(&mut terms, &mut masses, rest);
+    add(&mut entropy, &terms);
+    add(&mut mass, &masses);
+    RowSums { entropy: 0.0 - together(entropy), mass: together(mass) }
+}
+
+#[inline(always)]
+fn fill<T: Element>(terms: &mut [f64; BLOCK], masses: &mut [f64; BLOCK], entries: &[T]) {
+    for ((term, mass), p) in terms.iter_mut().zip(masses).zip(entries) {
+        let p = p.to_f64();
+        *mass = p;
+        *term = p_ln_p(p);
+    }
+}
+
+#[inline(always)]
+fn add(lanes: &mut [f64; LANES], terms: &[f64; BLOCK]) {
+    for chunk in terms.as_chunks::<LANES>().0 {
+        for (lane, term) in lanes.iter_mut().zip(chunk) {
+            *lane += term;
         }
-        add(&terms);
     }
-    terms = [0.0; BLOCK];
-    for (term, p) in terms.iter_mut().zip(rest) {
-        *term = p_ln_p(p.to_f64());
-    }
-    add(&terms);
-    let [a, b, c, d, e, f, g, h] = lanes;
+}
+
+#[inline(always)]
+fn together([a, b, c, d, e, f, g, h]: [f64; LANES]) -> f64 {
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
@@ -94,6 +116,19 @@ fn ln(p: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn entropy<T: Element>(row: &[T]) -> f64 {
+        row_sums(row).entropy
+    }
+
+    #[test]
+    fn a_row_of_a_pattern_sums_to_one_whatever_its_length() {
+        for length in [1, 7, 64, 100, 129] {
+            let row = vec![1.0 / length as f64; length];
+            assert!((row_sums(&row).mass - 1.0).abs() < 1e-14);
+        }
+        assert_eq!(row_sums::<f64>(&[]).mass, 0.0);
+    }
 
     #[test]
     fn certainty_has_no_entropy_and_a_fair_choice_has_its_logarithm() {

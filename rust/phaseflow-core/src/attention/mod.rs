@@ -3,16 +3,24 @@
 //! A pattern is the softmax output, axes `(batch, head, query_pos, key_pos)`; only its causal part,
 //! `key_pos <= query_pos`, is ever read.
 
+mod block;
 mod chance;
 mod compact;
 mod entropy;
 mod exponential;
 mod head_scores;
 mod input;
+mod metric;
 mod prefix_matching;
+mod sums;
 mod tally;
 mod targets;
+mod token_index;
 
+pub use block::Layout;
 pub use compact::Compact;
-pub use head_scores::{HeadScores, Metric, head_scores, head_scores_of_compact};
+pub use head_scores::{HeadScores, head_scores, head_scores_of_compact};
+pub use metric::Metric;
 pub use prefix_matching::{PrefixMatching, Reduce, prefix_matching_score, prefix_matching_score_of_compact};
+pub use sums::Sums;
+pub use token_index::TokenIndex;

@@ -98,7 +98,7 @@ pub fn prefix_matching_score_of_compact(
     let (lengths, tokens) = compact.check(tokens)?;
     score(tokens, lengths.heads, how, cancel, |example, head| {
         let head = compact.head(lengths, example, head);
-        move |query, key| head.at(query, key)
+        move |query, key| head.as_head().at(query, key)
     })
 }
 
