@@ -5,12 +5,13 @@ less. Beside the contenders stands the physical limit, the time of just reading 
 """
 
 import json
+import mmap
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -21,13 +22,16 @@ import numpy as np
 RECORDS = Path(__file__).parent / "record"
 
 
-def interleave(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round of every contender; a first round warms up and is not counted."""
+def interleave(
+    contenders: dict[str, Callable[[], Any]], rounds: int, before: Callable[[], Any] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of every round of every contender; a first round warms up and is not counted, nor is ``before`` each."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds + 1):
         # A different one goes first each time, so that none always runs in another's wake.
         for name in names[number % len(names) :] + names[: number % len(names)]:
+            before()
             start = time.perf_counter()
             contenders[name]()
             if number:
@@ -41,6 +45,32 @@ def read_limit(array: np.ndarray, threads: int) -> Callable[[], float]:
     parts = np.array_split(words, 16 * threads)
     pool = ThreadPoolExecutor(threads)
     return lambda: sum(pool.map(np.add.reduce, parts))
+
+
+def evict(files: Iterable[Path]) -> None:
+    """Makes the files cold: what the system's cache holds of them goes."""
+    for file in files:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def read_direct(files: Iterable[Path], block: int = 8 << 20) -> int:
+    """Reads every byte in order past the system's cache, and does nothing with it: what the disk can give."""
+    read = 0
+    with mmap.mmap(-1, block) as buffer:  # aligned, as such reads must be
+        for file in files:
+            descriptor = os.open(file, os.O_RDONLY | os.O_DIRECT)
+            try:
+                at = 0
+                while got := os.preadv(descriptor, [buffer], at):
+                    at += got
+                read += at
+            finally:
+                os.close(descriptor)
+    return read
 
 
 def compare(case: str, seconds: dict[str, list[float]], ours: str) -> dict[str, Any]:

@@ -1,7 +1,10 @@
-"""From an archive's files to its table of scores, whole, packed and compact, beside torch over the same files.
+"""From files to scores, warm and cold: the table of an archive, and one score of one file, beside what others do.
 
-python benches/scan.py                               # 6 steps, 4 layers, 8 × 12 × 512 × 512 float16: 1.2 GB
-python benches/scan.py --steps 2 --context 128 --rounds 3
+python benches/scan.py                      # 12 layers of 12 heads, 8 × 512², float16 and float32: 0.6 and 1.2 GB
+python benches/scan.py --layers 2 --context 128 --rounds 3
+
+The limit of warm files is reading all bytes from the system's cache; of cold ones, reading them past it, in order, in
+blocks of 8 MB, and doing nothing with them.
 """
 
 import argparse
@@ -12,64 +15,147 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from _timing import compare, interleave, write_record
+from _timing import compare, evict, interleave, read_direct, write_record
 from attention import entries, flat, random_tokens
-from safetensors.torch import safe_open
+from safetensors.torch import safe_open, save_file
 
 import phaseflow as pf
+from phaseflow._core import Shard, StoredTensor
 
 PROBE = "repeated"
+FORMS = ("whole", "packed", "compact")
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--d-head", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float16", "float32"])
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on the disk to be measured")
     parser.add_argument("--record", default="scan", help="name of the file under benches/record")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="bench-scan-"))
-    try:
-        write_record(options.record, [scan(folder, options)])
-    finally:
-        shutil.rmtree(folder)
+    cases = []
+    for dtype in options.dtypes:
+        folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="bench-scan-"))
+        try:
+            for kind in ("repeated", "natural"):
+                tokens = random_tokens(kind, options)
+                if kind == "repeated":
+                    record(folder, tokens, DTYPES[dtype], options)
+                    cases += table(folder, tokens, dtype, options)
+                cases += one_score(folder, tokens, dtype, kind, options)
+        finally:
+            shutil.rmtree(folder)
+    write_record(options.record, cases)
 
 
-def scan(folder, options):
-    """All scores of all heads, every file opened anew, from the system's cache."""
-    tokens = random_tokens("repeated", options)
-    record(folder, tokens, options)
+def table(folder, tokens, dtype, options):
+    """All scores of all heads, every file opened anew."""
+    files = {form: sorted((folder / form / "tensors").glob("*.safetensors")) for form in FORMS}
 
-    def phaseflow(name):
-        shutil.rmtree(folder / name / "derived", ignore_errors=True)
-        return pf.open(folder / name).head_scores()
+    def phaseflow(form):
+        shutil.rmtree(folder / form / "derived", ignore_errors=True)
+        return pf.open(folder / form).head_scores()
 
     def torch_composite():
-        rows = []
-        for file in sorted((folder / "whole/tensors").glob("*.safetensors")):
-            with safe_open(file, "pt") as shard:
-                rows += [torch_scores(shard.get_tensor(name), tokens) for name in sorted(shard.keys())]
-        return torch.stack(rows)
+        with safe_open(files["whole"][0], "pt") as shard:
+            return torch.stack([torch_scores(shard.get_tensor(name), tokens) for name in sorted(shard.keys())])
 
-    def limit():
-        return sum(int(np.fromfile(file, np.uint64).sum()) for file in (folder / "whole/tensors").glob("*.safetensors"))
+    def numpy_composite():
+        shard = Shard(files["whole"][0])
+        return np.stack([numpy_scores(np.asarray(shard.tensor(name)), tokens) for name, *_ in shard.entries])
 
-    contenders = {f"phaseflow, {name}": lambda name=name: phaseflow(name) for name in ("whole", "packed", "compact")}
-    contenders |= {"torch composite, whole": torch_composite, "limit: read and sum all bytes, whole": limit}
-    seconds = interleave(contenders, options.rounds)
+    contenders = {f"phaseflow, {form}": lambda form=form: phaseflow(form) for form in FORMS}
+    contenders |= {"torch composite, whole": torch_composite, "numpy composite, whole": numpy_composite}
+    warm = interleave(
+        contenders | {"limit: read all bytes, whole": lambda: np.fromfile(files["whole"][0], np.uint8).size},
+        options.rounds,
+    )
+    del contenders["numpy composite, whole"]
+    cold = interleave(
+        contenders
+        | {f"limit: read {form} past the cache": lambda form=form: read_direct(files[form]) for form in FORMS},
+        options.rounds,
+        before=lambda: [evict(files[form]) for form in FORMS],
+    )
     order = ["step", "layer", "head"]
-    tables = {name: contenders[f"phaseflow, {name}"]().sort(order) for name in ("whole", "packed", "compact")}
-    for name, tolerance in (("packed", 1e-12), ("compact", 2e-2)):
-        np.testing.assert_allclose(tables[name]["value"], tables["whole"]["value"], rtol=tolerance, err_msg=name)
+    tables = {form: phaseflow(form).sort(order) for form in FORMS}
+    for form, tolerance in (("packed", 1e-12), ("compact", 2e-2 if dtype == "float16" else 1e-4)):
+        np.testing.assert_allclose(tables[form]["value"], tables["whole"]["value"], rtol=tolerance, err_msg=form)
     prefix = tables["whole"].filter(pl.col("metric") == "prefix_matching_score")["value"].to_numpy()
     np.testing.assert_allclose(torch_composite()[..., 0].numpy().ravel(), prefix, rtol=1e-4)
-    size = f"{options.batch} × {options.heads} × {options.context}² float16"
-    return compare(f"{options.steps} steps of {options.layers} layers, {size}", seconds, "phaseflow, whole")
+    np.testing.assert_allclose(numpy_composite()[..., 0].ravel(), prefix, rtol=1e-4)
+    size = f"{options.layers} layers of {options.batch} × {options.heads} × {options.context}² {dtype}"
+    return [
+        compare(f"table of all scores, files in the cache, {size}", warm, "phaseflow, whole"),
+        compare(f"table of all scores, cold files, {size}", cold, "phaseflow, whole"),
+    ]
+
+
+def one_score(folder, tokens, dtype, kind, options):
+    """The prefix matching score of all heads in one tensor: its entries gathered, most of the file never touched."""
+    path, raw = folder / "one.safetensors", folder / "one.npy"
+    heads = options.layers * options.heads
+    if not path.exists():
+        shape = (options.batch, heads, options.context, options.context)
+        save_file({"pattern": random_patterns(shape).to(DTYPES[dtype])}, path)
+        tensor = Shard(path).tensor("pattern")
+        np.save(raw, np.asarray(tensor))
+    kept = Shard(path).tensor("pattern")
+    kept_by_torch = safe_open(path, "pt").__enter__()
+    shape, numel = tuple(kept.shape), int(np.prod(kept.shape))
+    header = raw.stat().st_size - kept.nbytes
+
+    def ours(tensor):
+        return pf.prefix_matching_score(tensor, tokens)
+
+    def torch_take(tensor):
+        example, query, key, n_queries = entries(tokens)
+        index = torch.from_numpy(flat(tensor, example, query, key)).reshape(-1)
+        return tensor.reshape(-1).index_select(0, index).reshape(-1, heads).double().sum(0) / n_queries
+
+    def numpy_take(array):
+        example, query, key, n_queries = entries(tokens)
+        return array.reshape(-1).take(flat(array, example, query, key)).astype(float).sum(0) / n_queries
+
+    def torch_from_file():
+        size = raw.stat().st_size // DTYPES[dtype].itemsize
+        return torch_take(torch.from_file(str(raw), size=size, dtype=DTYPES[dtype])[-numel:].view(shape))
+
+    opened_anew = {
+        "phaseflow, .safetensors": lambda: ours(Shard(path).tensor("pattern")),
+        "phaseflow, .npy": lambda: ours(StoredTensor.in_file(raw, "one", dtype, shape, header)),
+        "np.load(mmap) + take": lambda: numpy_take(np.load(raw, mmap_mode="r")),
+        "torch.from_file + index_select": torch_from_file,
+        "safetensors.torch + index_select": lambda: torch_take(safe_open(path, "pt").__enter__().get_tensor("pattern")),
+    }
+    map_kept = {
+        "phaseflow": lambda: ours(kept),
+        "safetensors.torch + index_select": lambda: torch_take(kept_by_torch.get_tensor("pattern")),
+    }
+    expected = np.asarray(map_kept["phaseflow"]())
+    for name, contender in (opened_anew | map_kept).items():
+        np.testing.assert_allclose(np.asarray(contender()), expected, rtol=1e-6, err_msg=name)
+    size = f"{heads} heads, {options.batch} × {options.context}², {dtype}, {kind} tokens"
+    cases = [
+        compare(f"one score, map kept, {size}", interleave(map_kept, options.rounds), "phaseflow"),
+        compare(
+            f"one score, cached file opened anew, {size}",
+            interleave(opened_anew, options.rounds),
+            "phaseflow, .safetensors",
+        ),
+    ]
+    # What is mapped stays in the cache.
+    map_kept.clear()
+    del kept, kept_by_torch
+    opened_anew["limit: read past the cache"] = lambda: read_direct([path])
+    cold = interleave(opened_anew, options.rounds, before=lambda: evict([path, raw]))
+    return [*cases, compare(f"one score, cold file, {size}", cold, "phaseflow, .safetensors")]
 
 
 def torch_scores(pattern, tokens):
@@ -86,27 +172,49 @@ def torch_scores(pattern, tokens):
     return torch.stack([*columns, torch.stack(entropy)], dim=1)
 
 
-def record(folder, tokens, options):
-    """The same attention in three archives."""
+def numpy_scores(pattern, tokens):
+    """The same in numpy, the logarithm in single precision."""
+    heads = pattern.shape[1]
+    columns = []
+    for offset in (1, 0):
+        example, query, key, n_queries = entries(tokens, offset)
+        taken = pattern.reshape(-1).take(flat(pattern, example, query, key))
+        columns.append(taken.sum(0, dtype=float) / n_queries)
+    columns.append(np.diagonal(pattern, -1, 2, 3).mean((0, 2), dtype=float))
+    columns.append(pattern[:, :, 1:, 0].mean((0, 2), dtype=float))
+    entropy = np.empty(heads)
+    for head in range(heads):
+        wide = pattern[:, head].astype(np.float32)
+        logs = np.log(wide, out=np.zeros_like(wide), where=wide > 0)
+        entropy[head] = -np.einsum("bqk,bqk->", wide, logs, dtype=float) / (wide.shape[0] * wide.shape[1])
+    return np.stack([*columns, entropy], axis=1)
+
+
+def random_patterns(shape):
+    """Causal rows that sum to 1, head by head."""
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.empty(shape)
+    future = torch.ones(shape[-2:], dtype=torch.bool).triu(1)
+    for head in range(shape[1]):
+        scores = 2 * torch.randn(shape[0], *shape[-2:], generator=generator)
+        patterns[:, head] = scores.masked_fill(future, -torch.inf).softmax(-1)
+    return patterns
+
+
+def record(folder, tokens, dtype, options):
+    """The same attention of one step in three archives."""
     generator = torch.Generator().manual_seed(0)
     shape = (2, options.batch, options.heads, options.context, options.d_head)
     future = torch.ones(options.context, options.context, dtype=torch.bool).triu(1)
-    probes = {PROBE: pf.Probe(tokens)}
-    recorders = {
-        name: pf.Recorder(folder / name, probes=probes, packed=name == "packed")
-        for name in ("whole", "packed", "compact")
-    }
-    for step in range(1, options.steps + 1):
-        layers = [torch.randn(shape, generator=generator) for _ in range(options.layers)]
-        patterns, compacts = [], []
-        for queries, keys in layers:
-            products = (queries @ keys.transpose(-1, -2) / options.d_head**0.5).masked_fill(future, -torch.inf)
-            patterns.append(products.softmax(-1).half())
-            compacts.append(pf.CompactPattern(queries.half(), keys.half(), products.logsumexp(-1)))
-        for name, recorder in recorders.items():
-            recorder.log(step, attention={PROBE: compacts if name == "compact" else patterns})
-    for recorder in recorders.values():
-        recorder.close()
+    patterns, compacts = [], []
+    for _ in range(options.layers):
+        queries, keys = torch.randn(shape, generator=generator)
+        products = (queries @ keys.transpose(-1, -2) / options.d_head**0.5).masked_fill(future, -torch.inf)
+        patterns.append(products.softmax(-1).to(dtype))
+        compacts.append(pf.CompactPattern(queries.to(dtype), keys.to(dtype), products.logsumexp(-1)))
+    for form in FORMS:
+        with pf.Recorder(folder / form, probes={PROBE: pf.Probe(tokens)}, packed=form == "packed") as recorder:
+            recorder.log(1, attention={PROBE: compacts if form == "compact" else patterns})
 
 
 if __name__ == "__main__":

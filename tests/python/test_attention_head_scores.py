@@ -24,7 +24,9 @@ def test_every_score_of_a_small_pattern():
     # Tokens a b a; rows (1), (1/4, 3/4), (1/2, 1/4, 1/4).
     pattern = np.array([[[1, 0, 0], [1 / 4, 3 / 4, 0], [1 / 2, 1 / 4, 1 / 4]]])
     table = pf.head_scores(pattern, [7, 8, 7])
-    assert table.columns == ["head", "metric", "value", "standard_error", "chance", "n_queries"]
+    assert table.columns == [
+        "head", "metric", "value", "standard_error", "chance", "n_queries", "unnormalised_rows", "nonfinite_entries",
+    ]  # fmt: skip
     assert table["metric"].to_list() == oracle.METRICS
     entropy = (1 / 4 * math.log(4) + 3 / 4 * math.log(4 / 3) + 1 / 2 * math.log(2) + 1 / 2 * math.log(4)) / 3
     assert table["value"].to_list() == pytest.approx(
@@ -109,7 +111,7 @@ def test_what_lies_above_the_diagonal_is_never_read():
 
 def test_no_heads_give_an_empty_table_with_its_columns():
     table = pf.head_scores(np.ones((1, 0, 2, 2)), [[1, 2]])
-    assert table.shape == (0, 6)
+    assert table.shape == (0, 8)
     assert table.schema["metric"] == pl.String
     assert table.schema["head"] == table.schema["n_queries"] == pl.Int64
 

@@ -146,9 +146,9 @@ def head_scores(
         ``sqrt(m / (m - 1) * sum (s_e - v * n_e)**2) / sum n_e``; with equal ``n_e`` that is the standard deviation of
         the examples' means over ``sqrt(m)``. NaN with one example.
         ``chance`` is the value of a head that looks at all keys up to the query alike, on the same tokens.
-        ``unnormalised_rows`` counts the head's rows whose entries do not sum to 1 within 0.01 (the head is not causal,
-        or this is not attention after softmax), ``nonfinite_entries`` its entries that are NaN or infinite; both
-        should be 0.
+        ``unnormalised_rows`` counts the head's rows of finite entries that do not sum to 1 within 0.01 (the head is
+        not causal, or this is not attention after softmax), ``nonfinite_entries`` its entries that are NaN or
+        infinite; both should be 0.
 
     Raises
     ------

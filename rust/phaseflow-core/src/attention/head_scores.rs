@@ -42,7 +42,7 @@ pub struct HeadScores {
     pub example_chance: Array2<f64>,
     /// `(metric, example)`: how many those queries are.
     pub example_queries: Array2<usize>,
-    /// `(head,)`: rows whose entries do not sum to 1 within 0.01.
+    /// `(head,)`: rows of finite entries that do not sum to 1 within 0.01.
     pub unnormalised_rows: Vec<u64>,
     /// `(head,)`: entries that are NaN or infinite.
     pub nonfinite_entries: Vec<u64>,

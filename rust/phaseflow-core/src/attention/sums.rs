@@ -15,7 +15,7 @@ pub(super) const ROW_TOLERANCE: f64 = 0.01;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sums {
     pub(super) of: [f64; METRICS],
-    /// Rows whose entries do not sum to 1 within 0.01.
+    /// Rows of finite entries that do not sum to 1 within 0.01.
     pub(super) unnormalised_rows: u64,
     /// Entries that are NaN or infinite.
     pub(super) nonfinite_entries: u64,
@@ -67,12 +67,13 @@ impl Sums {
             *first += row[0].to_f64();
         }
         *entropies += found.entropy;
-        // NaN is not within the tolerance either.
+        let nonfinite = match found.mass.is_finite() {
+            true => 0,
+            false => row.iter().filter(|entry| !entry.to_f64().is_finite()).count() as u64,
+        };
+        self.nonfinite_entries += nonfinite;
         let whole = (found.mass - 1.0).abs() <= ROW_TOLERANCE;
-        self.unnormalised_rows += u64::from(!whole);
-        if !found.mass.is_finite() {
-            self.nonfinite_entries += row.iter().filter(|entry| !entry.to_f64().is_finite()).count() as u64;
-        }
+        self.unnormalised_rows += u64::from(!whole && nonfinite == 0);
     }
 }
 
