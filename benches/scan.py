@@ -106,10 +106,9 @@ def one_score(folder, tokens, dtype, kind, options):
         save_file({"pattern": random_patterns(shape).to(DTYPES[dtype])}, path)
         tensor = Shard(path).tensor("pattern")
         np.save(raw, np.asarray(tensor))
-    kept = Shard(path).tensor("pattern")
-    kept_by_torch = safe_open(path, "pt").__enter__()
-    shape, numel = tuple(kept.shape), int(np.prod(kept.shape))
-    header = raw.stat().st_size - kept.nbytes
+    kept = {"phaseflow": Shard(path).tensor("pattern"), "torch": safe_open(path, "pt").__enter__()}
+    shape, numel = tuple(kept["phaseflow"].shape), int(np.prod(kept["phaseflow"].shape))
+    header = raw.stat().st_size - kept["phaseflow"].nbytes
 
     def ours(tensor):
         return pf.prefix_matching_score(tensor, tokens)
@@ -135,8 +134,8 @@ def one_score(folder, tokens, dtype, kind, options):
         "safetensors.torch + index_select": lambda: torch_take(safe_open(path, "pt").__enter__().get_tensor("pattern")),
     }
     map_kept = {
-        "phaseflow": lambda: ours(kept),
-        "safetensors.torch + index_select": lambda: torch_take(kept_by_torch.get_tensor("pattern")),
+        "phaseflow": lambda: ours(kept["phaseflow"]),
+        "safetensors.torch + index_select": lambda: torch_take(kept["torch"].get_tensor("pattern")),
     }
     expected = np.asarray(map_kept["phaseflow"]())
     for name, contender in (opened_anew | map_kept).items():
@@ -151,8 +150,7 @@ def one_score(folder, tokens, dtype, kind, options):
         ),
     ]
     # What is mapped stays in the cache.
-    map_kept.clear()
-    del kept, kept_by_torch
+    kept.clear()
     opened_anew["limit: read past the cache"] = lambda: read_direct([path])
     cold = interleave(opened_anew, options.rounds, before=lambda: evict([path, raw]))
     return [*cases, compare(f"one score, cold file, {size}", cold, "phaseflow, .safetensors")]

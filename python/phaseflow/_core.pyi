@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HEAD_METRICS",
-    "OnlineRuns",
     "HeadScores",
+    "OnlineRuns",
     "Shard",
     "StoredTensor",
     "TokenGrid",
