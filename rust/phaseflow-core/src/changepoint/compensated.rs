@@ -85,6 +85,13 @@ impl PrefixSums {
     pub(crate) fn over(&self, start: usize, end: usize) -> Pair {
         self.0[end].minus(self.0[start])
     }
+
+    /// The same, rounded: right to a unit in the last place of the larger prefix's lower half.
+    #[inline(always)]
+    pub(crate) fn over_as_double(&self, start: usize, end: usize) -> f64 {
+        let (from, to) = (self.0[start], self.0[end]);
+        (to.high - from.high) + (to.low - from.low)
+    }
 }
 
 #[cfg(test)]

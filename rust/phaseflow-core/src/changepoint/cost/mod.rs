@@ -7,6 +7,9 @@ mod normal;
 mod poisson;
 mod rbf;
 
+use std::iter::StepBy;
+use std::ops::RangeInclusive;
+
 pub(crate) use l1::L1;
 pub(crate) use l2::L2;
 pub(crate) use linear::{LineMoments, Linear};
@@ -18,6 +21,18 @@ pub(crate) use rbf::Rbf;
 pub(crate) trait Cost {
     /// Cost of the samples `start..end`, at least one.
     fn of(&self, start: usize, end: usize) -> f64;
+
+    /// The place of `places` (increasing, inside `start..end`) at which a cut gains most, of several the first.
+    fn best_place(&self, start: usize, end: usize, places: StepBy<RangeInclusive<usize>>) -> Option<usize> {
+        let mut best = (f64::INFINITY, None);
+        for place in places {
+            let left = self.of(start, place) + self.of(place, end);
+            if left < best.0 {
+                best = (left, Some(place));
+            }
+        }
+        best.1
+    }
 
     /// Costs of the segments from each of `starts` (increasing, below `end`) to `end`. A cost may rely on calls
     /// coming with growing ends and without new starts below the first one, or else with a smaller end.

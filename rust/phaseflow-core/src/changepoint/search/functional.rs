@@ -9,48 +9,63 @@
 //! ```
 //!
 //! The envelope is a list of pieces in order of `mu`. A start that is nowhere the lowest is gone for good. Each parabola
-//! is kept by its own mean and lowest value and updated as Welford does, so that no large sums are subtracted.
+//! is written about its segment's first sample, near its own mean, so that no large sums are subtracted and a sample is
+//! added without a division.
 
 use super::changepoints;
 use crate::{Cancel, Result};
 
-/// A start of the last segment and the levels up to which it is the lowest.
+/// A start of the last segment and the levels up to which it is the lowest:
+/// `count d^2 - 2 sum d + level`, `d = mu - origin`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
     pub(super) until: f64,
     pub(super) count: f64,
-    pub(super) mean: f64,
+    pub(super) sum: f64,
     pub(super) level: f64,
+    pub(super) origin: f64,
     pub(super) from: usize,
 }
 
 impl Piece {
+    #[inline(always)]
     pub(super) fn fresh(from: usize, level: f64, until: f64) -> Self {
-        Self { until, count: 0.0, mean: 0.0, level, from }
+        Self { until, count: 0.0, sum: 0.0, level, origin: 0.0, from }
     }
 
     #[inline(always)]
     pub(super) fn at(&self, mu: f64) -> f64 {
-        self.level + self.count * (mu - self.mean) * (mu - self.mean)
+        let distance = mu - self.origin;
+        (self.count * distance - 2.0 * self.sum) * distance + self.level
     }
 
     /// Adds `(value - mu)^2`.
     #[inline(always)]
     pub(super) fn add(&mut self, value: f64) {
-        let distance = value - self.mean;
+        self.origin = if self.count > 0.0 { self.origin } else { value };
+        let distance = value - self.origin;
         self.count += 1.0;
-        self.mean += distance / self.count;
-        self.level += distance * (value - self.mean);
+        self.sum += distance;
+        self.level += distance * distance;
     }
 
-    /// The lowest value from `left` on.
+    /// Where it is the lowest; needs a sample.
     #[inline(always)]
-    pub(super) fn lowest(&self, left: f64) -> f64 {
-        if self.mean < left || self.mean > self.until {
-            self.at(if self.mean < left { left } else { self.until })
-        } else {
-            self.level
-        }
+    pub(super) fn mean(&self) -> f64 {
+        self.origin + self.sum / self.count
+    }
+
+    /// How low it gets: at any level, for outside of its own ones another is as low or lower.
+    #[inline(always)]
+    pub(super) fn lowest(&self) -> f64 {
+        self.level - if self.count > 0.0 { self.sum * self.sum / self.count } else { 0.0 }
+    }
+
+    /// Between which levels it lies below `price`; NaN where it nowhere does.
+    #[inline(always)]
+    pub(super) fn below(&self, price: f64) -> (f64, f64) {
+        let reach = (self.sum * self.sum - self.count * (self.level - price)).sqrt();
+        (self.origin + (self.sum - reach) / self.count, self.origin + (self.sum + reach) / self.count)
     }
 }
 
@@ -73,49 +88,51 @@ pub(crate) fn functional(y: &[f64], penalty: f64, memory: &mut Envelope, cancel:
     before.clear();
     before.resize(y.len() + 1, 0);
     pieces.clear();
-    pieces.push(Piece::fresh(0, 0.0, highest));
-    for (sample, &value) in y.iter().enumerate() {
+    let mut piece = Piece::fresh(0, 0.0, highest);
+    piece.add(y[0]);
+    pieces.push(piece);
+    let mut best = (0.0, 0);
+    for (sample, &value) in y.iter().enumerate().skip(1) {
         cancel.check()?;
-        let (best, from) = add(pieces, value, lowest);
-        before[sample + 1] = from;
-        cut(pieces, next, best + penalty, sample + 1, lowest);
+        before[sample] = best.1;
+        next.clear();
+        let price = best.0 + penalty;
+        best.0 = f64::INFINITY;
+        // The sample is added to each piece as it is kept.
+        cut(pieces, price, sample, lowest, |mut piece| {
+            piece.add(value);
+            let here = piece.lowest();
+            if here < best.0 {
+                best = (here, piece.from);
+            }
+            next.push(piece);
+        });
         std::mem::swap(pieces, next);
     }
+    before[y.len()] = best.1;
     Ok(changepoints(before))
 }
 
-/// Adds a sample to every parabola; the lowest value of the envelope and the start it belongs to.
+/// The envelope, piece by piece, after a segment that starts at `from` may take over wherever that costs no more than
+/// `price`.
 #[inline(always)]
-fn add(pieces: &mut [Piece], value: f64, lowest: f64) -> (f64, usize) {
-    let mut best = (f64::INFINITY, 0);
+pub(super) fn cut(pieces: &[Piece], price: f64, from: usize, lowest: f64, mut keep: impl FnMut(Piece)) {
     let mut left = lowest;
-    for piece in pieces {
-        piece.add(value);
-        let here = piece.lowest(left);
-        if here < best.0 {
-            best = (here, piece.from);
-        }
-        left = piece.until;
-    }
-    best
-}
-
-/// The envelope after a segment that starts at `from` may take over wherever that costs no more than `price`.
-#[inline(always)]
-pub(super) fn cut(pieces: &[Piece], next: &mut Vec<Piece>, price: f64, from: usize, lowest: f64) {
-    next.clear();
-    let mut left = lowest;
+    let mut left_above = pieces.first().is_some_and(|piece| piece.at(left) > price);
     // Where the fresh start's turn has come and not yet ended.
     let mut open: Option<f64> = None;
     for piece in pieces {
         let right = piece.until;
+        let right_above = piece.at(right) > price;
         let (mut start, mut end) = (left, right);
-        if piece.at(left) > price || piece.at(right) > price {
-            let reach = ((price - piece.level) / piece.count).sqrt();
+        // Neighbours meet, so what lies above at the right end of one does so at the left end of the next.
+        if left_above || right_above {
+            left_above = right_above;
+            let (first, last) = piece.below(price);
             // NaN, where the parabola lies above the price everywhere, fails every comparison.
-            start = if piece.mean - reach > left { piece.mean - reach } else { left };
-            end = if piece.mean + reach < right { piece.mean + reach } else { right };
-            if reach.is_nan() || start >= end {
+            start = if first > left { first } else { left };
+            end = if last < right { last } else { right };
+            if first.is_nan() || start >= end {
                 open = Some(right);
                 left = right;
                 continue;
@@ -125,15 +142,15 @@ pub(super) fn cut(pieces: &[Piece], next: &mut Vec<Piece>, price: f64, from: usi
             open = Some(start);
         }
         if let Some(until) = open.take() {
-            next.push(Piece::fresh(from, price, until));
+            keep(Piece::fresh(from, price, until));
         }
-        next.push(Piece { until: end, ..*piece });
+        keep(Piece { until: end, ..*piece });
         if end < right {
             open = Some(right);
         }
         left = right;
     }
     if let Some(until) = open {
-        next.push(Piece::fresh(from, price, until));
+        keep(Piece::fresh(from, price, until));
     }
 }

@@ -10,6 +10,9 @@ use super::Grid;
 use crate::changepoint::cost::Cost;
 use crate::{Cancel, Result};
 
+/// Places that are tried between two looks at whether to stop.
+const AT_ONCE: usize = 4096;
+
 /// When enough is cut or joined.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stop {
@@ -78,11 +81,12 @@ pub(super) fn best_cut(cost: &impl Cost, grid: Grid, start: usize, end: usize, c
     }
     let whole = cost.of(start, end);
     let first = (start + grid.min_size).div_ceil(grid.jump) * grid.jump;
+    let last = end - grid.min_size;
     let mut best: Option<Cut> = None;
-    for (index, place) in (first..=end - grid.min_size).step_by(grid.jump).enumerate() {
-        if index % 4096 == 0 {
-            cancel.check()?;
-        }
+    for from in (first..=last).step_by(AT_ONCE * grid.jump) {
+        cancel.check()?;
+        let to = last.min(from + (AT_ONCE - 1) * grid.jump);
+        let Some(place) = cost.best_place(start, end, (from..=to).step_by(grid.jump)) else { continue };
         let gain = whole - cost.of(start, place) - cost.of(place, end);
         if best.as_ref().is_none_or(|best| gain > best.key) {
             best = Some(Entry { key: gain, place, what: (start, end) });

@@ -19,7 +19,8 @@ pub(crate) fn robust(y: &[f64], penalty: f64, clip: f64, cancel: &Cancel) -> Res
         cancel.check()?;
         let (best, from) = add(&pieces, &mut next, value, clip, lowest);
         before[sample + 1] = from;
-        cut(&next, &mut pieces, best + penalty, sample + 1, lowest);
+        pieces.clear();
+        cut(&next, best + penalty, sample + 1, lowest, |piece| pieces.push(piece));
     }
     Ok(changepoints(&before))
 }
@@ -61,7 +62,7 @@ fn add(pieces: &[Piece], next: &mut Vec<Piece>, value: f64, clip: f64, lowest: f
             } else {
                 part.level += clip * clip;
             }
-            let here = part.lowest(left);
+            let here = part.lowest();
             if here < best.0 {
                 best = (here, part.from);
             }

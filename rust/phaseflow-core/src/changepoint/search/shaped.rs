@@ -109,8 +109,10 @@ pub(crate) fn shaped(y: &[f64], penalty: f64, shape: Shape, cancel: &Cancel) -> 
     for pieces in &states {
         let mut left = lowest;
         for piece in pieces {
-            if piece.lowest(left) < best.0 {
-                best = (piece.lowest(left), piece.from);
+            // Outside of its own levels a piece may be of another shape.
+            let here = piece.at(piece.mean().max(left).min(piece.until));
+            if here < best.0 {
+                best = (here, piece.from);
             }
             left = piece.until;
         }
@@ -130,7 +132,7 @@ fn stairs(pieces: &[Piece], rising: bool, penalty: f64, (lowest, highest): (f64,
     let mut left = lowest;
     let mut means: Vec<&Piece> = Vec::new();
     for piece in pieces {
-        if piece.level < f64::INFINITY && piece.mean >= left && piece.mean <= piece.until {
+        if piece.level < f64::INFINITY && piece.mean() >= left && piece.mean() <= piece.until {
             means.push(piece);
         }
         left = piece.until;
@@ -140,18 +142,18 @@ fn stairs(pieces: &[Piece], rising: bool, penalty: f64, (lowest, highest): (f64,
     let mut found = Vec::new();
     if rising {
         for piece in means {
-            if piece.level + penalty < price {
-                found.push(Stair { until: piece.mean, price, before });
-                (price, before) = (piece.level + penalty, piece.from);
+            if piece.lowest() + penalty < price {
+                found.push(Stair { until: piece.mean(), price, before });
+                (price, before) = (piece.lowest() + penalty, piece.from);
             }
         }
         found.push(Stair { until: highest, price, before });
     } else {
         let mut until = highest;
         for piece in means.into_iter().rev() {
-            if piece.level + penalty < price {
+            if piece.lowest() + penalty < price {
                 found.push(Stair { until, price, before });
-                (until, price, before) = (piece.mean, piece.level + penalty, piece.from);
+                (until, price, before) = (piece.mean(), piece.lowest() + penalty, piece.from);
             }
         }
         found.push(Stair { until, price, before });
@@ -185,14 +187,13 @@ fn cheaper(pieces: &[Piece], stairs: &[Stair], sample: usize, lowest: f64, nodes
         while at < pieces.len() && left < stair.until {
             let piece = pieces[at];
             let right = piece.until.min(stair.until);
-            // Where the parabola is below the stair; NaN where it nowhere is.
-            let reach = ((stair.price - piece.level) / piece.count).sqrt();
+            let (first, last) = piece.below(stair.price);
             if stair.price == f64::INFINITY || (piece.at(left) <= stair.price && piece.at(right) <= stair.price) {
                 push(Piece { until: right, ..piece }, left);
-            } else if piece.level == f64::INFINITY || reach.is_nan() {
+            } else if piece.level == f64::INFINITY || first.is_nan() {
                 push(fresh(right), left);
             } else {
-                let (start, end) = ((piece.mean - reach).max(left), (piece.mean + reach).min(right));
+                let (start, end) = (first.max(left), last.min(right));
                 if start < end {
                     if start > left {
                         push(fresh(start), left);
