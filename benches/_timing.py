@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -126,4 +127,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "absent"
+    for package in ("changeforest", "fastcpd", "ruptures-rs", "rustures", "skchange"):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
     return found

@@ -5,12 +5,15 @@ python benches/changepoint.py --scale 0.05 --rounds 3
 
 ruptures takes minutes where the others take milliseconds, so it runs once a round on as much as it can do in a second,
 and its time is scaled to the case by the number of series; for one long series it runs only up to --peer-samples.
+fastcpd, ruptures-rs, rustures, changeforest and skchange take part where they are installed (benches/peers.txt); what
+is quick enough runs on more samples than ruptures.
 """
 
 import argparse
 import os
 from itertools import pairwise
 
+import _changepoint_peers as peers
 import numpy as np
 import ruptures
 from _timing import compare, interleave, write_record
@@ -64,6 +67,7 @@ def levels(n_samples, options):
         contenders["ruptures KernelCPD linear"] = lambda: (
             ruptures.KernelCPD(kernel="linear", min_size=1).fit(y).predict(pen=penalty)[:-1]
         )
+    contenders |= peers.levels(y, penalty, options.peer_samples)
     seconds = interleave(contenders, options.rounds)
     costs = {name: total(y, contender(), penalty) for name, contender in contenders.items()}
     best = min(costs.values())
@@ -81,6 +85,7 @@ def lines(n_samples, options):
         contenders["ruptures Pelt, jump=5"] = lambda: (
             ruptures.Pelt(model="linear", min_size=3, jump=5).fit(design).predict(pen=penalty)[:-1]
         )
+        contenders |= peers.lines(design, penalty, options.peer_samples)
     seconds = interleave(contenders, options.rounds)
     return compare(f"linear, one series of {n_samples:,} samples", seconds, "phaseflow")
 
@@ -99,7 +104,11 @@ def other(cost, n_samples, options):
         contenders["ruptures Pelt, jump=5"] = lambda: (
             ruptures.Pelt(model=cost, params=params, min_size=2, jump=5).fit(y).predict(pen=penalty)[:-1]
         )
+    contenders |= peers.other(y, cost, penalty, options.peer_samples)
     seconds = interleave(contenders, options.rounds)
+    same_answer = {name: contender() for name, contender in contenders.items() if "jump" not in name}
+    if cost != "rbf":
+        assert all(list(found) == same_answer["phaseflow"].tolist() for found in same_answer.values()), same_answer
     return compare(f"{cost}, one series of {n_samples:,} samples", seconds, "phaseflow")
 
 
@@ -111,7 +120,8 @@ def greedy(n_samples, options):
         contenders["ruptures Binseg"] = lambda: (
             ruptures.Binseg(model="l2", min_size=2, jump=1).fit(y).predict(pen=penalty)[:-1]
         )
-    seconds = interleave(contenders, options.rounds)
+    contenders |= peers.greedy(y, penalty)
+    seconds = interleave(contenders | peers.greedy_otherwise(y), options.rounds)
     assert len({tuple(contender()) for contender in contenders.values()}) == 1
     return compare(f"binary segmentation, l2, {n_samples:,} samples", seconds, "phaseflow")
 
@@ -130,13 +140,16 @@ def many(n_series, n_samples, options):
         "phaseflow, bic": lambda: pf.detect_many(y, threads=options.threads),
         "ruptures KernelCPD linear, scaled up": kernel,
     }
-    seconds = interleave(contenders, options.rounds)
+    loops = peers.many(y, penalty)
+    seconds = interleave(contenders | loops, options.rounds)
     scaled = "ruptures KernelCPD linear, scaled up"
     seconds[scaled] = [time * n_series / len(few) for time in seconds[scaled]]
     found = dict(contenders["phaseflow"]().group_by("series").agg("changepoint").iter_rows())
     for index, theirs in zip(range(0, n_series, max(1, n_series // 100)), kernel(), strict=True):
         mine, theirs = (total(y[index], cuts, penalty) for cuts in (sorted(found.get(index, [])), theirs))
         assert mine <= theirs * (1 + 1e-9), (index, mine, theirs)
+    for name, loop in loops.items():
+        assert loop() == [sorted(found.get(index, [])) for index in range(n_series)], name
     return compare(f"l2, {n_series:,} series of {n_samples}", seconds, "phaseflow")
 
 
