@@ -81,6 +81,11 @@ impl PrefixSums {
         Self(sums)
     }
 
+    /// Every sum from the beginning, rounded.
+    pub(crate) fn as_doubles(&self) -> Vec<f64> {
+        self.0.iter().map(|sum| sum.value()).collect()
+    }
+
     /// The sum over `start..end`.
     pub(crate) fn over(&self, start: usize, end: usize) -> Pair {
         self.0[end].minus(self.0[start])

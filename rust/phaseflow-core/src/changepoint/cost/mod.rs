@@ -3,6 +3,7 @@
 mod l1;
 mod l2;
 mod linear;
+mod log_below;
 mod normal;
 mod poisson;
 mod rbf;
@@ -39,6 +40,11 @@ pub(crate) trait Cost {
     fn scan(&mut self, starts: &[usize], end: usize, values: &mut Vec<f64>) {
         values.clear();
         values.extend(starts.iter().map(|&start| self.of(start, end)));
+    }
+
+    /// Quick bounds in place of [`Cost::scan`], none above its cost and most of them near; false where there are none.
+    fn scan_below(&self, _starts: &[usize], _end: usize, _values: &mut Vec<f64>) -> bool {
+        false
     }
 }
 

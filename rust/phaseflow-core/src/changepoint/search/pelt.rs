@@ -21,22 +21,46 @@ pub(crate) fn pelt(
     let mut before = vec![0; grid.n_samples + 1];
     best[0] = -penalty;
     let mut starts = vec![0];
-    // The first end at which each start cannot be the best any more.
+    // The first end at which each start cannot be the best any more, and the first of those.
     let mut expires = vec![usize::MAX; grid.n_samples + 1];
+    let mut first_to_expire = usize::MAX;
     let mut values = Vec::new();
     for end in grid.ends() {
         cancel.check()?;
-        starts.retain(|&start| expires[start] > end);
-        cost.scan(&starts, end, &mut values);
-        for (&start, value) in starts.iter().zip(&values) {
-            let value = best[start] + value + penalty;
-            if start + grid.min_size <= end && value < best[end] {
-                (best[end], before[end]) = (value, start);
+        if end >= first_to_expire {
+            starts.retain(|&start| expires[start] > end);
+            first_to_expire = starts.iter().map(|&start| expires[start]).min().unwrap_or(usize::MAX);
+        }
+        // Bounds from below do: a start whose bound is too dear is too dear itself, and only few others are.
+        let bounds = cost.scan_below(&starts, end, &mut values);
+        if !bounds {
+            cost.scan(&starts, end, &mut values);
+        }
+        values.iter_mut().zip(&starts).for_each(|(value, &start)| *value += best[start]);
+        let possible = starts.partition_point(|&start| start + grid.min_size <= end);
+        let mut least = (f64::INFINITY, 0);
+        for (&value, &start) in values[..possible].iter().zip(&starts) {
+            if value < least.0 {
+                least = (value, start);
             }
         }
-        for (&start, value) in starts.iter().zip(&values) {
-            if best[start] + value > best[end] {
+        if bounds && possible > 0 {
+            let exact = |start: usize| best[start] + cost.of(start, end);
+            least.0 = exact(least.1);
+            for (&bound, &start) in values[..possible].iter().zip(&starts) {
+                if bound <= least.0 && start != least.1 {
+                    let value = exact(start);
+                    if value < least.0 || (value == least.0 && start < least.1) {
+                        least = (value, start);
+                    }
+                }
+            }
+        }
+        (best[end], before[end]) = (least.0 + penalty, least.1);
+        for (&value, &start) in values.iter().zip(&starts) {
+            if value > best[end] {
                 expires[start] = expires[start].min(end + grid.min_size);
+                first_to_expire = first_to_expire.min(expires[start]);
             }
         }
         starts.push(end);
