@@ -150,6 +150,18 @@ def test_pruning_never_changes_the_cost(cost, min_size):
         assert totals[0] == pytest.approx(totals[1], rel=1e-10)
 
 
+def test_bounds_decide_nothing_that_is_close():
+    # Segments of a few values tie or nearly do; the bounds that prune are good to 1e-7 a sample.
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        y = np.cumsum(random.integers(-1, 2, 250)) + 1e-5 * random.normal(0, 1, 250)
+        totals = []
+        for search in ("pelt", "optimal"):
+            found = pf.detect(y, cost="normal", search=search, penalty=1.0)
+            totals.append(found.cost + len(found.changepoints))
+        assert totals[0] == pytest.approx(totals[1], rel=1e-13)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     cost=st.sampled_from(["l2", "linear", "normal"]),
