@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod changepoint;
 pub mod circuit;
 pub mod error;
+mod exponential;
 pub mod loss;
 pub mod random;
 pub mod scan;

@@ -8,8 +8,8 @@
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 
 use super::entropy::RowSums;
-use super::exponential::exp;
 use super::input::check_context;
+use crate::exponential::exp;
 use crate::tensor::{Element, TensorView};
 use crate::vectorize::vectorize;
 use crate::{Error, Result, with_view};

@@ -7,7 +7,6 @@ mod block;
 mod chance;
 mod compact;
 mod entropy;
-mod exponential;
 mod head_scores;
 mod input;
 mod metric;

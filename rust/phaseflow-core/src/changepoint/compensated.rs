@@ -91,11 +91,16 @@ impl PrefixSums {
         self.0[end].minus(self.0[start])
     }
 
-    /// The same, rounded: right to a unit in the last place of the larger prefix's lower half.
+    /// Adds to `squares[i]` the square of the sum from `start` to the `i`th place less as many times `mean`, in doubles;
+    /// places are every `jump`th from `first`.
     #[inline(always)]
-    pub(crate) fn over_as_double(&self, start: usize, end: usize) -> f64 {
-        let (from, to) = (self.0[start], self.0[end]);
-        (to.high - from.high) + (to.low - from.low)
+    pub(crate) fn add_squares_about(&self, start: usize, first: usize, jump: usize, mean: f64, squares: &mut [f64]) {
+        let from = self.0[start];
+        for (index, (square, to)) in squares.iter_mut().zip(self.0[first..].iter().step_by(jump)).enumerate() {
+            let count = (first - start + index * jump) as f64;
+            let apart = (to.high - from.high) + (to.low - from.low) - count * mean;
+            *square += apart * apart;
+        }
     }
 }
 

@@ -3,10 +3,8 @@
 use ndarray::ArrayView2;
 
 use super::super::compensated::{Pair, PrefixSums};
-use std::iter::StepBy;
-use std::ops::RangeInclusive;
-
 use super::{Cost, NeverRaisedBySplitting};
+use crate::vectorize::vectorize;
 
 /// One pair of prefix sums a feature.
 #[derive(Debug)]
@@ -38,23 +36,24 @@ impl Cost for L2 {
 
     /// With d the sum of the samples before the cut less as many means of all, a cut after k of n explains
     /// `d^2 n / (k (n - k))`: in doubles, because only the largest is asked for.
-    fn best_place(&self, start: usize, end: usize, places: StepBy<RangeInclusive<usize>>) -> Option<usize> {
+    fn best_place(&self, start: usize, end: usize, first: usize, last: usize, jump: usize) -> Option<usize> {
         let count = (end - start) as f64;
-        let means: Vec<f64> = self.sums.iter().map(|sums| sums.over(start, end).value() / count).collect();
-        let mut best = (f64::NEG_INFINITY, None);
-        for place in places {
-            let before = (place - start) as f64;
-            let square = |(sums, mean): (&PrefixSums, &f64)| {
-                let apart = sums.over_as_double(start, place) - before * mean;
-                apart * apart
-            };
-            let apart: f64 = self.sums.iter().zip(&means).map(square).sum();
-            let gain = apart / (before * (count - before));
-            if gain > best.0 {
-                best = (gain, Some(place));
+        let mut gains = vec![0.0; (last - first) / jump + 1];
+        vectorize(|| {
+            for sums in &self.sums {
+                let mean = sums.over(start, end).value() / count;
+                sums.add_squares_about(start, first, jump, mean, &mut gains);
             }
-        }
-        best.1
+            for (index, gain) in gains.iter_mut().enumerate() {
+                let before = (first - start + index * jump) as f64;
+                *gain /= before * (count - before);
+            }
+        });
+        let best = gains
+            .iter()
+            .enumerate()
+            .fold((0, f64::NEG_INFINITY), |best, (index, &gain)| if gain > best.1 { (index, gain) } else { best });
+        Some(first + best.0 * jump)
     }
 }
 

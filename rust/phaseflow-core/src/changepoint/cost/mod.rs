@@ -8,9 +8,6 @@ mod normal;
 mod poisson;
 mod rbf;
 
-use std::iter::StepBy;
-use std::ops::RangeInclusive;
-
 pub(crate) use l1::L1;
 pub(crate) use l2::L2;
 pub(crate) use linear::{LineMoments, Linear};
@@ -23,10 +20,11 @@ pub(crate) trait Cost {
     /// Cost of the samples `start..end`, at least one.
     fn of(&self, start: usize, end: usize) -> f64;
 
-    /// The place of `places` (increasing, inside `start..end`) at which a cut gains most, of several the first.
-    fn best_place(&self, start: usize, end: usize, places: StepBy<RangeInclusive<usize>>) -> Option<usize> {
+    /// The place at which a cut of `start..end` gains most, of several the first: of every `jump`th from `first` to
+    /// `last`, inside the segment.
+    fn best_place(&self, start: usize, end: usize, first: usize, last: usize, jump: usize) -> Option<usize> {
         let mut best = (f64::INFINITY, None);
-        for place in places {
+        for place in (first..=last).step_by(jump) {
             let left = self.of(start, place) + self.of(place, end);
             if left < best.0 {
                 best = (left, Some(place));

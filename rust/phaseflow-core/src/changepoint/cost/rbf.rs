@@ -8,7 +8,9 @@ use ndarray::{Array2, ArrayView2};
 
 use super::super::penalty::median;
 use super::{Cost, NeverRaisedBySplitting};
+use crate::exponential::exp;
 use crate::random::Random;
+use crate::vectorize::vectorize;
 
 /// Pairs the median is taken over.
 const PAIRS: usize = 200_000;
@@ -16,6 +18,7 @@ const PAIRS: usize = 200_000;
 /// The kernel of one signal, and how far its sums have come.
 #[derive(Debug)]
 pub(crate) struct Rbf {
+    /// (feature, sample).
     signal: Array2<f64>,
     gamma: f64,
     /// `sums[start]`: sum of the kernel over all pairs within `start..reached`.
@@ -27,7 +30,8 @@ impl Rbf {
     /// `signal` is (sample, feature).
     pub(crate) fn new(signal: ArrayView2<'_, f64>) -> Self {
         let n_samples = signal.nrows();
-        let mut cost = Self { signal: signal.to_owned(), gamma: 1.0, sums: vec![0.0; n_samples], reached: 0 };
+        let by_feature = signal.t().as_standard_layout().into_owned();
+        let mut cost = Self { signal: by_feature, gamma: 1.0, sums: vec![0.0; n_samples], reached: 0 };
         let every = n_samples * n_samples.saturating_sub(1) / 2;
         let mut distances: Vec<f64> = if every <= PAIRS {
             (0..n_samples).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| cost.distance(i, j)).collect()
@@ -50,16 +54,32 @@ impl Rbf {
     }
 
     fn distance(&self, i: usize, j: usize) -> f64 {
-        self.signal.row(i).iter().zip(self.signal.row(j)).map(|(a, b)| (a - b) * (a - b)).sum()
+        self.signal.column(i).iter().zip(self.signal.column(j)).map(|(a, b)| (a - b) * (a - b)).sum()
     }
 
     fn kernel(&self, i: usize, j: usize) -> f64 {
-        (-self.gamma * self.distance(i, j)).exp()
+        exp(-self.gamma * self.distance(i, j))
+    }
+
+    /// Kernels of the sample `row` with those from `first` up to it.
+    fn kernels(&self, first: usize, row: usize, values: &mut Vec<f64>) {
+        values.clear();
+        values.resize(row - first, 0.0);
+        vectorize(|| {
+            for y in self.signal.rows() {
+                let own = y[row];
+                // The rows of an array in standard layout are slices.
+                for (value, other) in values.iter_mut().zip(y.as_slice().map_or(&[][..], |y| &y[first..row])) {
+                    *value += (own - other) * (own - other);
+                }
+            }
+            values.iter_mut().for_each(|value| *value = exp(-self.gamma * *value));
+        });
     }
 
     /// Mean squared distance of neighbours in the kernel's space, halved: the variance of independent noise there.
     pub(crate) fn noise_variance(&self) -> f64 {
-        let pairs = self.signal.nrows().saturating_sub(1);
+        let pairs = self.signal.ncols().saturating_sub(1);
         (1..=pairs).map(|i| 1.0 - self.kernel(i, i - 1)).sum::<f64>() / pairs.max(1) as f64
     }
 }
@@ -78,10 +98,12 @@ impl Cost for Rbf {
         }
         let first = starts.first().copied().unwrap_or(end);
         for row in self.reached..end {
+            let first = first.min(row);
+            self.kernels(first, row, values);
             let mut apart = 0.0;
-            for start in (first.min(row)..row).rev() {
-                apart += self.kernel(row, start);
-                self.sums[start] += 1.0 + 2.0 * apart;
+            for (sum, kernel) in self.sums[first..row].iter_mut().zip(values.iter()).rev() {
+                apart += kernel;
+                *sum += 1.0 + 2.0 * apart;
             }
             self.sums[row] += 1.0;
         }

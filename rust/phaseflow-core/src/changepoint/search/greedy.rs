@@ -86,7 +86,7 @@ pub(super) fn best_cut(cost: &impl Cost, grid: Grid, start: usize, end: usize, c
     for from in (first..=last).step_by(AT_ONCE * grid.jump) {
         cancel.check()?;
         let to = last.min(from + (AT_ONCE - 1) * grid.jump);
-        let Some(place) = cost.best_place(start, end, (from..=to).step_by(grid.jump)) else { continue };
+        let Some(place) = cost.best_place(start, end, from, to, grid.jump) else { continue };
         let gain = whole - cost.of(start, place) - cost.of(place, end);
         if best.as_ref().is_none_or(|best| gain > best.key) {
             best = Some(Entry { key: gain, place, what: (start, end) });

@@ -1,5 +1,5 @@
 //! `exp(x)` without a branch and without a call, so that a loop over it runs in vector registers; the library's is most
-//! of the work of rebuilding a row of attention.
+//! of the work of rebuilding a row of attention, or of a Gaussian kernel.
 //!
 //! ```text
 //! x = k ln 2 + r,  |r| <= ln(2) / 2;   exp x = 2^k · (1 + r + r²/2! + ... + r¹³/13!)
@@ -10,7 +10,7 @@
 
 /// `exp(x)`; NaN of NaN.
 #[inline(always)]
-pub(super) fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     /// 1.5 · 2^52: a double plus this has been rounded to an integer, which stands in its lowest bits.
     const INTEGER: f64 = 6_755_399_441_055_744.0;
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
