@@ -158,6 +158,65 @@ def test_a_vocabulary_comes_back_with_the_probe(tmp_path: Path) -> None:
     assert probe.text([0, 5, 7]) == "<start>naïve\n<7>"
 
 
+# Kept beside the run
+
+
+def small_run(path: Path, *, steps: int = 30, seed: int = 3) -> Path:
+    rng = np.random.default_rng(seed)
+    tokens = np.random.default_rng(0).integers(0, 9, (4, 11))
+    with pf.Recorder(path, probes={"text": pf.Probe(tokens)}) as recorder:
+        for step in range(1, steps + 1):
+            losses = rng.normal(3, 0.3, (4, 10)) - 2.0 * (step > 15)
+            losses[1, 2] = np.nan
+            recorder.log(step, per_token_loss={"text": losses})
+    return path
+
+
+def test_a_second_analysis_scans_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_run(tmp_path / "run")
+    first = pf.open(path)
+    tables = first.token_changes(), first.token_bursts(), first.problems
+    assert not tables[0].is_empty()
+    assert not tables[2].is_empty()
+    monkeypatch.setattr("phaseflow.analysis.token_changes.token_breaks", None)
+    again = pf.open(path)
+    for table, kept in zip(tables, (again.token_changes(), again.token_bursts(), again.problems), strict=True):
+        assert table.equals(kept)
+    for options in ({"fdr": 0.01}, {"first_step": 5}, {"seed": 1}):
+        with pytest.raises(TypeError):
+            pf.open(path).token_changes(**options)
+
+
+def test_a_new_checkpoint_is_a_new_scan_and_the_old_result_is_gone(tmp_path: Path) -> None:
+    path = small_run(tmp_path / "run")
+    pf.open(path).token_changes()
+    before = set((path / "derived").glob("token_changes-*"))
+    with pf.Recorder(path, probes={"text": pf.open(path).runs[0].probes["text"]}) as recorder:
+        recorder.log(31, per_token_loss={"text": np.full((4, 10), 9.0)})
+    assert pf.open(path).token_changes(fdr=1.0)["end"].max() <= 31
+    pf.open(path).token_changes()
+    after = set((path / "derived").glob("token_changes-*"))
+    assert not before & after
+
+
+def test_a_damaged_result_is_scanned_anew(tmp_path: Path) -> None:
+    path = small_run(tmp_path / "run")
+    expected = pf.open(path).token_changes()
+    for kept in (path / "derived").glob("token_changes-*.parquet"):
+        kept.write_bytes(kept.read_bytes()[:-7])
+    assert pf.open(path).token_changes().equals(expected)
+
+
+def test_a_run_under_another_name_keeps_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_run(tmp_path / "run")
+    expected = pf.open(path).token_changes()
+    path.rename(tmp_path / "other")
+    monkeypatch.setattr("phaseflow.analysis.token_changes.token_breaks", None)
+    found = pf.open(tmp_path / "other").token_changes()
+    assert found["run"].unique().to_list() == ["other"]
+    assert found.drop("run").equals(expected.drop("run"))
+
+
 # Bursts by hand
 
 

@@ -1,23 +1,27 @@
 """Breaks of single tokens' losses in archives: :func:`phaseflow.token_changes` on the probes of each run.
 
 The checkpoints are those of the last three decades of steps: earlier ones hold what every token does at once, and make
-smooth learning harder to follow. Each probe of each run is a set of tests of its own.
+smooth learning harder to follow. Each probe of each run is a set of tests of its own, whose results are kept beside the
+run until one of its checkpoints changes.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from phaseflow import schema
+from phaseflow._core import checksum
 from phaseflow.analysis.repeats import repeat_lengths
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
-from phaseflow.archive import Probe, RunSource
+from phaseflow.archive import DerivedWhole, Probe, RunSource
 from phaseflow.exceptions import CorruptArchiveError
 from phaseflow.metrics._token_scan import token_breaks
-from phaseflow.metrics.token_change import SIMULATIONS, table
+from phaseflow.metrics.token_change import SIMULATIONS, check_rate, table
 
 #: Steps further than this factor before the last one are left out.
 SPAN = 1000.0
@@ -68,66 +72,97 @@ class TokenChanges:
     problems: pl.DataFrame
 
 
+_TABLES: dict[str, pl.Schema] = {
+    "changes": CHANGES_SCHEMA,
+    "places": PLACES_SCHEMA,
+    "problems": pl.Schema(PROBLEM_SCHEMA),
+}
+
+
 def token_changes(
     runs: list[RunSource], *, fdr: float, first_step: float | None, seed: int, progress: OnProgress | None
 ) -> TokenChanges:
     """The breaks of every run; see :meth:`phaseflow.Archive.token_changes`."""
-    changes, places = [pl.DataFrame(schema=CHANGES_SCHEMA)], [pl.DataFrame(schema=PLACES_SCHEMA)]
-    problems: list[tuple[str, str, str, str, str]] = []
+    check_rate(fdr)
+    options = {"fdr": float(fdr), "first_step": None if first_step is None else float(first_step), "seed": int(seed)}
+    found = [{name: pl.DataFrame(schema=columns) for name, columns in _TABLES.items()}]
     for run in runs:
         probes = [name for name in run.probes if run.index[schema.NAME].is_in([_PREFIX + name]).any()]
         for done, probe in enumerate(probes, start=1):
-            found = of_probe(run, probe, fdr=fdr, first_step=first_step, seed=seed, problems=problems)
-            if found is not None:
-                where = [pl.lit(run.name).alias(schema.RUN), pl.lit(probe).alias(schema.PROBE)]
-                changes.append(found[0].with_columns(where).select(CHANGES_SCHEMA.names()).cast(CHANGES_SCHEMA))
-                places.append(found[1].with_columns(where).select(PLACES_SCHEMA.names()))
+            found.append(of_probe(run, probe, options))
             if progress is not None:
                 progress(f"{run.name}: breaks of single tokens", done, len(probes))
-    return TokenChanges(pl.concat(changes), pl.concat(places), pl.DataFrame(problems, PROBLEM_SCHEMA, orient="row"))
+    return TokenChanges(**{name: pl.concat([tables[name] for tables in found]) for name in _TABLES})
 
 
-def of_probe(
-    run: RunSource,
-    probe: str,
-    *,
-    fdr: float,
-    first_step: float | None,
-    seed: int,
-    problems: list[tuple[str, str, str, str, str]],
-) -> tuple[pl.DataFrame, pl.DataFrame] | None:
-    """Changes and places of one probe; None where it has too few checkpoints."""
+def of_probe(run: RunSource, probe: str, options: dict[str, Any]) -> dict[str, pl.DataFrame]:
+    """The tables of one probe, kept or computed; without rows where it has too few checkpoints."""
     name = _PREFIX + probe
+    files = checkpoints(run, name, options["first_step"])
+    depends_on = {**options, "simulations": SIMULATIONS, "probe": probe, **identity(run.probes[probe])}
+    kept = DerivedWhole(run, "token_changes", depends_on, [(step, name) for step in files])
+    tables = kept.read(_TABLES)
+    if tables is None:
+        problems, readable, damaged = [], [], False
+        for step, file in files.items():
+            try:
+                found = defect(run, step, name)
+            except CorruptArchiveError as error:
+                found, damaged = str(error), True
+            if found is None:
+                readable.append(step)
+            else:
+                problems.append((file, f"{name} at step {step}", "readable losses, most of them finite", found))
+        tables = {name: pl.DataFrame(schema=columns) for name, columns in _TABLES.items()}
+        if len(readable) >= LEAST_CHECKPOINTS:
+            tables["changes"], tables["places"], untested = computed(run, probe, readable, options)
+            if untested:
+                text = f"{untested} tokens with a NaN or infinite loss at some of them, not tested for breaks"
+                problems.append(("tensors", f"{name} at {len(readable)} steps", "finite losses", text))
+        tables["problems"] = pl.DataFrame(problems, list(PROBLEM_SCHEMA)[1:], orient="row")
+        # A file that cannot be read now may be put back without any checksum changing.
+        if not damaged:
+            kept.write(tables)
+    where = [pl.lit(run.name).alias(schema.RUN), pl.lit(probe).alias(schema.PROBE)]
+    return {
+        name: tables[name].with_columns(where).select(columns.names()).cast(columns)
+        for name, columns in _TABLES.items()
+    }
+
+
+def checkpoints(run: RunSource, name: str, first_step: float | None) -> dict[int, str]:
+    """The steps to look at, ascending, and the file of each: the last three decades, all of one shape."""
     rows = run.index.filter((pl.col(schema.NAME) == name) & (pl.col(schema.STEP) > 0)).unique(schema.STEP)
     rows = rows.filter(pl.col(schema.SHAPE).list.len() == 2).sort(schema.STEP)
     if rows.is_empty():
-        return None
-    shape = tuple(rows[schema.SHAPE][-1])
+        return {}
+    shape = rows[schema.SHAPE][-1].to_list()
     first = rows[schema.STEP][-1] / SPAN if first_step is None else first_step
-    readable = []
-    for step, file, own in rows.select(schema.STEP, schema.FILE, schema.SHAPE).iter_rows():
-        if step < first or tuple(own) != shape:
-            continue
-        found = defect(run, step, name)
-        if found is None:
-            readable.append(step)
-        else:
-            problems.append((run.name, file, f"{name} at step {step}", "readable losses, most of them finite", found))
-    if len(readable) < LEAST_CHECKPOINTS:
-        return None
+    places = rows.select(schema.STEP, schema.FILE, schema.SHAPE).iter_rows()
+    return {step: file for step, file, own in places if step >= first and own == shape}
+
+
+def identity(probe: Probe) -> dict[str, str]:
+    """What tells a probe's tokens and texts from another's."""
+    vocabulary = sorted((probe.vocabulary or {}).items())
+    return {"tokens": probe.tokens_hash, "vocabulary": checksum(json.dumps(vocabulary).encode())}
+
+
+def computed(
+    run: RunSource, probe: str, readable: list[int], options: dict[str, Any]
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Changes and places of one probe, and how many tokens could not be tested."""
+    name = _PREFIX + probe
+    shape = tuple(run.tensor(readable[0], name).shape)
     steps = np.array(readable, dtype=np.float64)
     breaks = token_breaks(
         lambda: [run.tensor(step, name) for step in readable],
         steps,
         simulations=SIMULATIONS,
-        seed=seed,
+        seed=options["seed"],
         threads=None,
     )
-    untested = int(np.isnan(breaks.p_value).sum())
-    if untested:
-        text = f"{untested} tokens with a NaN or infinite loss at some of them, not tested for breaks"
-        problems.append((run.name, "tensors", f"{name} at {len(readable)} steps", "finite losses", text))
-    changes = table(breaks, steps, context=shape[1], fdr=fdr)
+    changes = table(breaks, steps, context=shape[1], fdr=options["fdr"])
     tokens = predicted(run.probes[probe], shape)
     lengths = None if tokens is None else repeat_lengths(run.probes[probe].tokens)[:, -shape[1] :]
     changes = changes.with_columns(described(changes, run.probes[probe], tokens, lengths))
@@ -141,15 +176,12 @@ def of_probe(
             ),
         }
     )
-    return changes, places
+    return changes, places, int(np.isnan(breaks.p_value).sum())
 
 
 def defect(run: RunSource, step: int, name: str) -> str | None:
-    """Why a checkpoint's losses cannot be used: unreadable, or so many undefined that it would cost most tokens."""
-    try:
-        sample = np.asarray(run.tensor(step, name)).reshape(-1)
-    except CorruptArchiveError as error:
-        return str(error)
+    """Why a checkpoint's losses are not used: so many of them undefined that it would cost most tokens."""
+    sample = np.asarray(run.tensor(step, name)).reshape(-1)
     sample = sample[:: max(1, sample.size // 4096)].astype(np.float32)
     share = 1.0 - float(np.isfinite(sample).mean())
     return f"{100 * share:.0f}% NaN or infinite; the checkpoint is left out" if share > 0.5 else None

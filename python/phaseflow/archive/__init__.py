@@ -2,6 +2,7 @@
 
 from phaseflow._core import StoredTensor
 from phaseflow.archive.derived import Derived
+from phaseflow.archive.derived_whole import DerivedWhole
 from phaseflow.archive.foreign import ForeignRun, Numbers, find_foreign_runs
 from phaseflow.archive.pattern import is_pattern
 from phaseflow.archive.probe import Probe
@@ -11,6 +12,7 @@ from phaseflow.archive.source import RunSource
 
 __all__ = [
     "Derived",
+    "DerivedWhole",
     "ForeignRun",
     "Numbers",
     "Probe",
