@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         evaluate_changepoints,
         q_values,
         run_length_posterior,
+        non_convexity,
     )
     from phaseflow.metrics import (
         CompactPattern,
@@ -77,6 +78,7 @@ _HOME = {
     "loss_log_derivative": "metrics",
     "loss_log_derivative_error": "metrics",
     "loss_training_derivative": "metrics",
+    "non_convexity": "changepoint",
     "open": "analysis",
     "ov_copying_statistic": "metrics",
     "ov_eigenvalues": "metrics",
@@ -118,6 +120,7 @@ __all__ = [
     "loss_log_derivative",
     "loss_log_derivative_error",
     "loss_training_derivative",
+    "non_convexity",
     "open",
     "ov_copying_statistic",
     "ov_eigenvalues",

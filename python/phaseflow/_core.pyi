@@ -11,6 +11,7 @@ __all__ = [
     "HEAD_METRICS",
     "HeadScores",
     "OnlineRuns",
+    "ConvexityTest",
     "Shard",
     "StoredTensor",
     "TokenGrid",
@@ -214,6 +215,15 @@ class OnlineRuns:
     def posterior(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]: ...
     def store(self) -> tuple[int, list[float]]: ...
     def restore(self, since: int, numbers: list[float]) -> None: ...
+
+@final
+class ConvexityTest:
+    def __new__(
+        cls, x: NDArray[np.float64], variance: NDArray[np.float64] | None, *, simulations: int, seed: int
+    ) -> ConvexityTest: ...
+    def bumps(
+        self, curves: NDArray[np.float64], *, level: float, threads: int | None
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]: ...
 
 @final
 class WindowDetector:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis import bursts, circuits, patterns, phase_changes, tables
+from phaseflow.analysis import bursts, circuits, loss_bumps, patterns, phase_changes, tables
 from phaseflow.analysis import token_changes as tokens_of
 from phaseflow.analysis.measures import InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
@@ -26,6 +26,7 @@ TABLES = [
     "head_scores",
     "position_losses",
     "loss_curve",
+    "loss_bumps",
     "in_context_learning",
     "loss_derivative",
     "circuit_scores",
@@ -155,6 +156,14 @@ class Archive:
             .group_by(where, maintain_order=True)
             .agg(pl.col(schema.VALUE).mean())
         )
+
+    def loss_bumps(self, *, x: str = "step", level: float = 0.05) -> pl.DataFrame:
+        """Where the loss curve of each text probe is not convex: run, probe, start and end in steps, size, p_value, ...
+
+        :func:`phaseflow.non_convexity` says how it is tested. ``x`` is what the curve would be convex in: ``"step"``,
+        ``"log_step"``, ``"tokens_seen"`` or ``"log_tokens_seen"``; ``level`` the false-alarm rate of one curve.
+        """
+        return self._keep(("loss_bumps", x, level), lambda: loss_bumps.loss_bumps(self.loss_curve(), x=x, level=level))
 
     def in_context_learning(self, *, early: int = 50, late: int = 500, bandwidth: float = 0.25) -> pl.DataFrame:
         """In-context learning score of every text probe at every step, with its 95% bootstrap interval over examples.

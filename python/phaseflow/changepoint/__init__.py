@@ -1,5 +1,6 @@
 """Changepoints and phase-change windows of curves."""
 
+from phaseflow.changepoint.convexity import non_convexity
 from phaseflow.changepoint.detection import detect
 from phaseflow.changepoint.discovery import q_values
 from phaseflow.changepoint.evaluation import Evaluation, evaluate_changepoints
@@ -21,4 +22,5 @@ __all__ = [
     "evaluate_changepoints",
     "q_values",
     "run_length_posterior",
+    "non_convexity",
 ]

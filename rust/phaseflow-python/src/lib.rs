@@ -8,6 +8,7 @@ mod changepoint_many;
 mod changepoint_online;
 mod circuit;
 mod compute;
+mod convexity;
 mod error;
 mod loss;
 mod scan;
@@ -23,6 +24,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     attention::register(module)?;
     changepoint::register(module)?;
     circuit::register(module)?;
+    convexity::register(module)?;
     loss::register(module)?;
     scan::register(module)?;
     superposition::register(module)?;

@@ -2,6 +2,7 @@
 
 mod centred;
 mod compensated;
+pub mod convexity;
 mod cost;
 mod knots;
 mod linear_algebra;

@@ -1,0 +1,231 @@
+//! The largest contrast of a curve, held against its distribution on straight lines with the same noise.
+//!
+//! For each AR(1) coefficient rho the contrasts are divided by their standard deviation (the curve's own deviations,
+//! see [`noise`](super::noise)), and the largest is compared with that of simulated straight lines, which go through the
+//! same. The p-value is the mean over the coefficients, weighted by how well each suits the curve: where a short curve
+//! does not tell how its noise is correlated, that uncertainty is in it.
+//!
+//! Beyond the largest tenth of the simulated values the tail is an exponential with that tenth's mean excess.
+
+use std::sync::OnceLock;
+
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+use super::contrast::{Contrast, Covariance, contrasts, prefix_sums};
+use super::intervals::{Bump, bumps};
+use super::noise::{Noise, RHOS};
+use crate::random::Random;
+use crate::{Cancel, Error, Result};
+
+/// Coefficients with a smaller share of the posterior are left out.
+const LEAST_WEIGHT: f64 = 0.005;
+/// The largest part of the simulated values that the exponential tail is fitted to.
+const TAIL: f64 = 0.1;
+/// Fewest samples: a cubic and as many again, twice.
+pub(super) const LEAST_SAMPLES: usize = 12;
+
+/// How the null distribution is simulated.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Straight lines simulated for each coefficient that a curve may have, at least 100.
+    pub simulations: usize,
+    /// Seed of those.
+    pub seed: u64,
+}
+
+/// A grid of samples, prepared; the simulated distributions are kept from one curve to the next.
+#[derive(Debug)]
+pub struct ConvexityTest {
+    contrasts: Vec<Contrast>,
+    noise: Noise,
+    samples: usize,
+    options: Options,
+    nulls: [OnceLock<Null>; RHOS.len()],
+}
+
+impl ConvexityTest {
+    /// Prepares the grid `x`, increasing; `variance`, where given, is the noise variance of each sample up to a common
+    /// factor.
+    pub fn new(x: &[f64], variance: Option<&[f64]>, options: Options) -> Result<Self> {
+        if x.len() < LEAST_SAMPLES {
+            return Err(Error::TooShort { argument: "curve", axis: "sample", least: LEAST_SAMPLES, got: x.len() });
+        }
+        if let Some(index) = x.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { argument: "x", index: index.to_string(), value: x[index] });
+        }
+        if let Some(index) = (1..x.len()).find(|&index| x[index] <= x[index - 1]) {
+            return Err(Error::OutOfRange {
+                argument: "x",
+                expected: "strictly increasing values".into(),
+                got: format!("{} after {} at index {index}", x[index], x[index - 1]),
+            });
+        }
+        if options.simulations < 100 {
+            return Err(Error::OutOfRange {
+                argument: "simulations",
+                expected: "at least 100".into(),
+                got: options.simulations.to_string(),
+            });
+        }
+        let known = variance.map(|variance| relative_deviations(variance, x.len())).transpose()?;
+        Ok(Self {
+            contrasts: contrasts(x),
+            noise: Noise::new(x, known),
+            samples: x.len(),
+            options,
+            nulls: Default::default(),
+        })
+    }
+
+    /// For each of the curves, `(series, sample)`, its p-value and the stretches where it is not convex at `level`.
+    pub fn bumps(&self, curves: ArrayView2<'_, f64>, level: f64, cancel: &Cancel) -> Result<Vec<(f64, Vec<Bump>)>> {
+        if curves.ncols() != self.samples {
+            return Err(Error::ShapeMismatch {
+                argument: "curve",
+                axis: "sample",
+                expected: self.samples,
+                got: curves.ncols(),
+            });
+        }
+        if !(level > 0.0 && level <= 1.0) {
+            return Err(Error::OutOfRange {
+                argument: "level",
+                expected: "above 0, at most 1".into(),
+                got: level.to_string(),
+            });
+        }
+        let prepared: Vec<(Vec<f64>, f64, [f64; RHOS.len()])> = curves
+            .outer_iter()
+            .map(|curve| {
+                let (curve, scale) = scaled(&curve.to_vec());
+                let weights = self.noise.weights(&curve, LEAST_WEIGHT);
+                (curve, scale, weights)
+            })
+            .collect();
+        for (rho, null) in self.nulls.iter().enumerate() {
+            if null.get().is_none() && prepared.iter().any(|(_, scale, weights)| *scale > 0.0 && weights[rho] > 0.0) {
+                // Another thread may have been quicker; it found the same numbers.
+                let _ = null.set(self.simulate(rho, cancel)?);
+            }
+        }
+        prepared
+            .par_iter()
+            .map(|(curve, scale, weights)| {
+                cancel.check()?;
+                Ok(if *scale > 0.0 { self.bumps_of(curve, *scale, weights, level) } else { (1.0, Vec::new()) })
+            })
+            .collect()
+    }
+
+    fn bumps_of(&self, curve: &[f64], scale: f64, weights: &[f64; RHOS.len()], level: f64) -> (f64, Vec<Bump>) {
+        let sums = prefix_sums(curve.iter().copied());
+        let active: Vec<(f64, &Null, Covariance)> = (0..RHOS.len())
+            .filter_map(|rho| {
+                let null = self.nulls[rho].get().filter(|_| weights[rho] > 0.0)?;
+                Some((weights[rho], null, Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho))))
+            })
+            .collect();
+        let mut least = 1.0_f64;
+        let mut significant = Vec::new();
+        for contrast in &self.contrasts {
+            let value = contrast.value(&sums);
+            if value <= 0.0 {
+                continue;
+            }
+            let (mut p_value, mut error) = (0.0, 0.0);
+            for (weight, null, covariance) in &active {
+                let deviation = contrast.variance(covariance).sqrt();
+                p_value += weight * null.p_value(value / deviation);
+                error += weight * deviation;
+            }
+            least = least.min(p_value);
+            if p_value <= level {
+                significant.push((contrast, Bump::of(contrast, value * scale, error * scale, p_value)));
+            }
+        }
+        (least, bumps(&significant))
+    }
+
+    /// The largest contrasts of straight lines whose noise has this coefficient.
+    fn simulate(&self, rho: usize, cancel: &Cancel) -> Result<Null> {
+        let innovation = (1.0 - RHOS[rho] * RHOS[rho]).sqrt();
+        let mut sorted = (0..self.options.simulations)
+            .into_par_iter()
+            .map(|index| {
+                cancel.check()?;
+                // A stream a coefficient and line: the numbers do not depend on which were asked for before.
+                let mut random = Random::stream(self.options.seed, ((rho as u64) << 32) + index as u64);
+                let mut state = random.normal();
+                let line: Vec<f64> = (0..self.samples)
+                    .map(|sample| {
+                        let now = state * self.noise.known(sample);
+                        state = RHOS[rho] * state + innovation * random.normal();
+                        now
+                    })
+                    .collect();
+                Ok(self.largest(&line, rho))
+            })
+            .collect::<Result<Vec<f64>>>()?;
+        sorted.sort_by(f64::total_cmp);
+        Ok(Null { sorted })
+    }
+
+    fn largest(&self, curve: &[f64], rho: usize) -> f64 {
+        let sums = prefix_sums(curve.iter().copied());
+        let covariance = Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho));
+        self.contrasts.iter().fold(0.0_f64, |most, contrast| {
+            let value = contrast.value(&sums);
+            if value > 0.0 { most.max(value / contrast.variance(&covariance).sqrt()) } else { most }
+        })
+    }
+}
+
+/// Sorted largest contrasts of straight lines.
+#[derive(Debug)]
+struct Null {
+    sorted: Vec<f64>,
+}
+
+impl Null {
+    /// How often a straight line has a contrast this large.
+    fn p_value(&self, statistic: f64) -> f64 {
+        let count = self.sorted.len();
+        let tail = ((count as f64 * TAIL) as usize).max(1);
+        let threshold = self.sorted[count - tail];
+        if statistic <= threshold {
+            let above = count - self.sorted.partition_point(|value| *value < statistic);
+            return (above as f64 + 1.0) / (count as f64 + 1.0);
+        }
+        let excess = self.sorted[count - tail..].iter().map(|value| value - threshold).sum::<f64>() / tail as f64;
+        (tail as f64 + 1.0) / (count as f64 + 1.0) * (-(statistic - threshold) / excess.max(1e-3)).exp()
+    }
+}
+
+/// The curve less its first value, over its largest distance from it (the second value; 0 for a constant curve).
+fn scaled(curve: &[f64]) -> (Vec<f64>, f64) {
+    let largest = curve.iter().fold(0.0_f64, |largest, value| largest.max((value - curve[0]).abs()));
+    let over = if largest > 0.0 { largest } else { 1.0 };
+    (curve.iter().map(|value| (value - curve[0]) / over).collect(), largest)
+}
+
+/// Standard deviations with geometric mean 1.
+fn relative_deviations(variance: &[f64], samples: usize) -> Result<Vec<f64>> {
+    if variance.len() != samples {
+        return Err(Error::ShapeMismatch {
+            argument: "variance",
+            axis: "sample",
+            expected: samples,
+            got: variance.len(),
+        });
+    }
+    if let Some(index) = variance.iter().position(|value| !value.is_finite() || *value <= 0.0) {
+        return Err(Error::OutOfRange {
+            argument: "variance",
+            expected: "finite and above 0 at every sample".into(),
+            got: format!("{} at index {index}", variance[index]),
+        });
+    }
+    let middle = variance.iter().map(|value| value.ln()).sum::<f64>() / samples as f64;
+    Ok(variance.iter().map(|value| (0.5 * (value.ln() - middle)).exp()).collect())
+}
