@@ -32,6 +32,7 @@ __all__ = [
     "head_scores_of_compact",
     "in_context_learning_interval",
     "in_context_learning_score",
+    "loss_gram",
     "loss_log_derivative",
     "loss_log_derivative_error",
     "ov_copying_statistic",
@@ -174,6 +175,9 @@ def in_context_learning_interval(
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
 def loss_log_derivative_error(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
+def loss_gram(
+    losses: Sequence[Any], start: int, stop: int, threads: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]: ...
 
 @final
 class TokenGrid:

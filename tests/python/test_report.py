@@ -36,6 +36,7 @@ def test_every_figure_is_there(page: str) -> None:
             "In-context learning score",
             "Prefix matching of every head",
             "Where in the context the loss falls",
+            "Paths through function space",
             "The breaks that the average hides",
         ],
         start=1,

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis import bursts, circuits, loss_bumps, patterns, phase_changes, tables
+from phaseflow.analysis import bursts, circuits, function_space, loss_bumps, patterns, phase_changes, tables
 from phaseflow.analysis import token_changes as tokens_of
 from phaseflow.analysis.measures import InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
@@ -29,6 +29,7 @@ TABLES = [
     "loss_bumps",
     "in_context_learning",
     "loss_derivative",
+    "function_space",
     "circuit_scores",
     "token_changes",
     "token_bursts",
@@ -179,6 +180,33 @@ class Archive:
         """Derivative of the mean loss with respect to ln(token index), of every text probe at every step."""
         texts = self.in_context_learning().select(schema.RUN, schema.PROBE).unique()
         return self._table(LossDerivative(bandwidth=bandwidth)).join(texts, on=[schema.RUN, schema.PROBE], how="semi")
+
+    def function_space(self, *, components: int = 2, tokens: str = "one", seed: int = 0) -> pl.DataFrame:
+        """Principal components of the losses of all checkpoints of all runs: one trajectory a run, in nats.
+
+        Parameters
+        ----------
+        components : int
+            How many.
+        tokens : str
+            ``"one"``: one random token of each example, as in the paper; ``"all"``: all of them, far less noisy.
+        seed : int
+            Chooses those tokens.
+
+        Returns
+        -------
+        polars.DataFrame
+            run, step, tokens_seen, probe, component (from 1), value (nats, root mean square over tokens) and share, the
+            part of the variance that the component explains. Runs share a space where their probe has the same tokens.
+        """
+        return self._keep(("function_space", components, tokens, seed), lambda: self._spaces(components, tokens, seed))
+
+    def _spaces(self, components: int, tokens: str, seed: int) -> pl.DataFrame:
+        table, problems = function_space.function_spaces(
+            self.runs, components=components, tokens=tokens, seed=seed, progress=self._progress
+        )
+        self._problems.append(problems)
+        return table
 
     def circuit_scores(self) -> pl.DataFrame:
         """What the weights of every head say, at every step that stored weights.

@@ -88,11 +88,12 @@ def non_convexity(
     level (above the lowest, plus an offset). Over the coefficients that a curve cannot tell apart the p-value is
     averaged, so short curves with a few sharp corners are judged with caution.
 
-    Simulated at level 0.05 on straight lines, power laws and exponentials, 200 curves a case (which leaves each share
-    uncertain by 0.015), noise of AR(1) coefficient 0, 0.5 and 0.8: stretches were found in .01 to .04 of curves with 300
-    samples, .03 to .06 with 120, .01 to .09 with 60 (most for an exponential at 0.8). A drop of 12 noise deviations over
-    a twentieth of the range was found at its corner in .95 to 1 (at 0), .95 to .98 (at 0.5) and .72 to .86 (at 0.8) of
-    curves with 300 samples, in .93 to .96, .57 to .66 and .80 to .90 with 120 (``benches/non_convexity.py``).
+    Simulated at level 0.05 on lines and exponentials, uniform and log-spaced grids, 400 curves a case (shares are
+    uncertain by 0.011), noise of AR(1) coefficient 0.5 and 0.8: stretches were found in .00 to .05 of curves with 30
+    samples, .02 to .07 with 100, .02 to .07 with 300. With independent noise a drop of 12 deviations over a twentieth of
+    a uniform grid was found at its corner in .5 to .6, .7 and 1 of them. The noise's correlation must be told from few
+    samples: at 0.5 to 0.8 a hundred samples show a drop of 25 deviations as often as not, three hundred always
+    (``benches/non_convexity.py`` has the table, with power laws, kinks, mixed grids and level-dependent noise).
 
     A stretch says that the curve bends down, not why: a learning rate that is lowered does it too, and so does
     an end of warm-up.

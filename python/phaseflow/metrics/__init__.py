@@ -11,6 +11,7 @@ from phaseflow.metrics.circuit import (
     qk_previous_token_traces,
 )
 from phaseflow.metrics.compact import CompactPattern
+from phaseflow.metrics.function_space import FunctionSpace, function_space_pca
 from phaseflow.metrics.loss import (
     in_context_learning_interval,
     in_context_learning_matrix,
@@ -25,12 +26,14 @@ from phaseflow.metrics.training_derivative import loss_training_derivative
 
 __all__ = [
     "CompactPattern",
+    "FunctionSpace",
     "composition_scores",
     "copying_score",
     "dimensions_per_feature",
     "factored_eigenvalues",
     "feature_dimensionality",
     "feature_geometry",
+    "function_space_pca",
     "head_scores",
     "in_context_learning_interval",
     "in_context_learning_matrix",

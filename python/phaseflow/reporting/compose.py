@@ -14,6 +14,7 @@ from phaseflow.analysis.bursts import typical_tokens
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
 from phaseflow.archive import ForeignRun
 from phaseflow.reporting import figures, page, token_breaks, words
+from phaseflow.reporting import figures, function_space, page, token_breaks, words
 
 # Wide: a map is looked at as a whole, and hundreds of examples say little about the slope between neighbours.
 MAP_BANDWIDTH = 1.0
@@ -123,6 +124,9 @@ def drawings(
             "Dashed: start and end of the phase change."
         )
         yield "Where in the context the loss falls", caption, figures.loss_derivative(derivative, windows)
+    space = of_text(archive, archive.function_space(tokens="all"))
+    if not space.is_empty():
+        yield "Paths through function space", function_space.CAPTION, function_space.trajectories(space, windows)
     changes, bursts = tokens_of_text(archive)
     if not bursts.is_empty():
         caption = token_breaks.caption(changes, bursts)
@@ -131,12 +135,13 @@ def drawings(
 
 def tokens_of_text(archive: Archive) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Breaks of single tokens and their histogram, of the first text probe of each run."""
+    return of_text(archive, archive.token_changes()), of_text(archive, archive.token_bursts())
+
+
+def of_text(archive: Archive, table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the first text probe of each run."""
     text = archive.in_context_learning().select(schema.RUN, schema.PROBE).unique(schema.RUN, maintain_order=True)
-    changes, bursts = (
-        table.join(text, on=text.columns, how="semi", maintain_order="left")
-        for table in (archive.token_changes(), archive.token_bursts())
-    )
-    return changes, bursts
+    return table.join(text, on=text.columns, how="semi", maintain_order="left")
 
 
 def short_context(late: int) -> str:

@@ -1,6 +1,6 @@
 //! Bindings of `phaseflow_core::loss`.
 
-use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayDyn, PyReadonlyArray1};
 use phaseflow_core::loss::{self, Bootstrap, InContext};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -95,6 +95,25 @@ fn loss_log_derivative_error<'py>(
     Ok(errors.into_pyarray(py))
 }
 
+/// Inner products of the rows over columns `start..stop`, each row's total, and the number of columns in them.
+#[pyfunction]
+#[pyo3(signature = (losses, start, stop, threads))]
+fn loss_gram<'py>(
+    py: Python<'py>,
+    losses: Vec<Bound<'py, PyAny>>,
+    start: usize,
+    stop: usize,
+    threads: Option<usize>,
+) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, usize)> {
+    let borrowed = losses
+        .iter()
+        .map(|one| BorrowedTensor::borrow("losses", one))
+        .collect::<PyResult<Vec<BorrowedTensor<'_>>>>()?;
+    let views: Vec<_> = borrowed.iter().map(BorrowedTensor::view).collect();
+    let found = compute(py, threads, |cancel| loss::gram(&views, start, stop, cancel))?;
+    Ok((found.products.into_pyarray(py), found.totals.into_pyarray(py), found.used))
+}
+
 /// The checkpoints of `phaseflow.token_changes`, prepared.
 #[pyclass(frozen, module = "phaseflow._core")]
 struct TokenGrid(loss::Grid);
@@ -177,6 +196,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(position_losses, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_score, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_interval, module)?)?;
+    module.add_function(wrap_pyfunction!(loss_gram, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative_error, module)?)?;
     Ok(())

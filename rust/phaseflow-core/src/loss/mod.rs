@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod derivative;
+mod gram;
 mod in_context;
 mod layout;
 mod position;
@@ -12,6 +13,7 @@ mod token_change;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};
 pub use derivative::{log_derivative, loss_log_derivative, loss_log_derivative_error};
+pub use gram::{Gram, gram};
 pub use in_context::{InContext, in_context_learning_score};
 pub use position::{PositionLosses, position_losses};
 pub use token_change::{Grid, Null, Ramp, Scan};

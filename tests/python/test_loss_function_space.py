@@ -1,0 +1,209 @@
+"""Principal components of function space: by hand, the slow oracle, laws, edges, archives."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import phaseflow as pf
+from oracles import function_space as oracle
+from phaseflow import _core
+from phaseflow.metrics import function_space as module
+from strategies import laid_out
+
+# By hand
+
+
+def test_a_straight_path_has_one_component() -> None:
+    # Two of four tokens fall by 1 a checkpoint: 1, 0, -1 about the mean, root mean square over four tokens 1/sqrt(2).
+    losses = np.array([[5.0, 4.0, 3.0, 2.0], [4.0, 3.0, 3.0, 2.0], [3.0, 2.0, 3.0, 2.0]])
+    found = pf.function_space_pca(losses)
+    np.testing.assert_allclose(found.positions[:, 0], [0.5**0.5, 0, -(0.5**0.5)], atol=1e-15)
+    np.testing.assert_allclose(found.positions[:, 1], 0, atol=1e-7)
+    np.testing.assert_allclose(found.share, [1, 0], atol=1e-15)
+    assert found.n_tokens == 4
+
+
+def test_distances_are_root_mean_square_differences_of_the_losses() -> None:
+    losses = np.random.default_rng(0).normal(3, 1, (4, 30))
+    found = pf.function_space_pca(losses, components=4).positions
+    for one in range(4):
+        for other in range(4):
+            expected = np.sqrt(((losses[one] - losses[other]) ** 2).mean())
+            assert np.linalg.norm(found[one] - found[other]) == pytest.approx(expected, abs=1e-7)
+
+
+# The oracle
+
+
+@given(st.data())
+def test_it_agrees_with_a_singular_value_decomposition(data: st.DataObject) -> None:
+    n, shape = data.draw(st.integers(2, 9)), data.draw(st.tuples(st.integers(1, 6), st.integers(2, 400)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    # Components of clearly different variance, so that their directions are determined; not centred by themselves.
+    factors = rng.normal(size=(n, 3)) * [4.0, 1.0, 0.25]
+    losses = 5 + (factors @ (0.3 + rng.normal(size=(3, shape[0] * shape[1])))).reshape(n, *shape)
+    stored = [data.draw(laid_out(one)) for one in losses]
+    found = pf.function_space_pca(stored, components=min(n, 2))
+    values = np.array([np.asarray(one).astype(float) for one in stored])
+    positions, shares = oracle.positions_and_shares(values, min(n, 2))
+    np.testing.assert_allclose(found.share, shares, rtol=1e-9, atol=1e-12)
+    gap = np.diff(oracle.positions_and_shares(values, n)[1][:3])
+    if (np.abs(gap) > 0.01).all():
+        np.testing.assert_allclose(found.positions, positions, rtol=1e-6, atol=1e-8)
+
+
+def test_inner_products_are_those_of_double_precision_whatever_the_blocks() -> None:
+    rng = np.random.default_rng(1)
+    losses = rng.normal(3, 1, (150, 2500)).astype(np.float16)
+    products, totals, used = _core.loss_gram(list(losses), 0, 2500, None)
+    centred = losses.astype(float) - losses.astype(float).mean(axis=0)
+    np.testing.assert_allclose(products, centred @ centred.T, rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(totals, centred.sum(axis=1), atol=1e-9)
+    assert used == 2500
+    np.testing.assert_array_equal(products, products.T)
+
+
+# Laws
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    losses = list(np.random.default_rng(2).normal(3, 1, (140, 3000)).astype(np.float32))
+    one, two = (_core.loss_gram(losses, 0, 3000, threads)[0] for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_columns_read_in_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = np.random.default_rng(3).normal(3, 1, (20, 5000))
+    whole = pf.function_space_pca(losses)
+    monkeypatch.setattr(module, "MAPPED", 0)
+    parts = pf.function_space_pca(losses)
+    np.testing.assert_allclose(whole.positions, parts.positions, rtol=1e-9, atol=1e-11)
+
+
+def test_what_all_checkpoints_have_in_common_and_the_order_of_tokens_change_nothing() -> None:
+    rng = np.random.default_rng(4)
+    losses = rng.normal(3, 1, (6, 40)) * rng.uniform(0.1, 3, (6, 1))
+    found = pf.function_space_pca(losses)
+    order = rng.permutation(40)
+    moved = pf.function_space_pca((losses + 100 * rng.normal(size=40))[:, order])
+    np.testing.assert_allclose(np.abs(moved.positions), np.abs(found.positions), rtol=1e-8)
+    np.testing.assert_allclose(pf.function_space_pca(3 * losses).positions, 3 * found.positions, rtol=1e-10)
+
+
+def test_moving_up_a_component_raises_the_mean_loss() -> None:
+    rng = np.random.default_rng(5)
+    losses = 4 - np.linspace(0, 2, 12)[:, None] + rng.normal(0, 0.05, (12, 300))
+    found = pf.function_space_pca(losses).positions[:, 0]
+    assert np.corrcoef(found, losses.mean(axis=1))[0, 1] > 0.99
+    flipped = pf.function_space_pca(losses[::-1]).positions[:, 0]
+    np.testing.assert_allclose(flipped, found[::-1], rtol=1e-7)
+
+
+# Edges
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_token_that_is_no_number_somewhere_is_left_out(bad: float) -> None:
+    losses = np.random.default_rng(6).normal(3, 1, (5, 30))
+    expected = pf.function_space_pca(np.delete(losses, 7, axis=1))
+    losses[2, 7] = bad
+    found = pf.function_space_pca(losses)
+    np.testing.assert_allclose(found.positions, expected.positions, rtol=1e-9)
+    assert found.n_tokens == 29
+
+
+def test_one_checkpoint_or_no_usable_token_has_no_variance() -> None:
+    for losses in (np.ones((1, 5)), np.full((3, 4), np.nan), np.ones((3, 4)), np.ones((3, 0))):
+        found = pf.function_space_pca(losses, components=1)
+        assert (found.positions == 0).all()
+        assert np.isnan(found.share).all()
+
+
+@pytest.mark.parametrize(
+    ("losses", "components", "error"),
+    [
+        (np.ones((3, 4)), 0, "components is 0"),
+        (np.ones((3, 4)), 4, "at most 3, the number of checkpoints"),
+        ([np.ones(3), np.ones(4)], 1, "the same tokens"),
+        ([], 1, "no checkpoints"),
+        (np.ones((0, 4)), 1, "no checkpoints"),
+        (1.0, 1, "got 0 axes"),
+    ],
+)
+def test_what_has_no_components_is_refused_by_name(losses: object, components: int, error: str) -> None:
+    with pytest.raises(pf.exceptions.PhaseflowError, match=error):
+        pf.function_space_pca(losses, components=components)
+
+
+# Archives
+
+
+def record(path: Path, *, turn: bool, seed: int, tokens: np.ndarray) -> None:
+    """Loss falls alike in all tokens; with ``turn`` the second half of each example falls further from step 100 on."""
+    rng = np.random.default_rng(seed)
+    late = np.arange(tokens.shape[1] - 1) >= tokens.shape[1] // 2
+    with pf.Recorder(path, probes={"text": pf.Probe(tokens)}) as recorder:
+        for step in (1, 3, 10, 30, 100, 300, 1000):
+            losses = 3 + 4 * step**-0.5 - 1.5 * late * (turn and step >= 100) + rng.normal(0, 0.05, (8, len(late)))
+            recorder.log(step, tokens_seen=64 * step, per_token_loss={"text": losses.astype(np.float32)})
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> pf.Archive:
+    root = tmp_path_factory.mktemp("space")
+    tokens = np.random.default_rng(0).integers(0, 99, (8, 61))
+    record(root / "turns", turn=True, seed=1, tokens=tokens)
+    record(root / "straight", turn=False, seed=2, tokens=tokens)
+    return pf.open(root)
+
+
+@pytest.mark.parametrize("tokens", ["one", "all"])
+def test_the_run_that_turns_leaves_the_others_path(archive: pf.Archive, tokens: str) -> None:
+    table = archive.function_space(tokens=tokens)
+    assert table.height == 2 * 7 * 2
+    wide = table.pivot(on="component", index=["run", "step"], values="value").sort("step")
+    last = {run: rows.row(-1)[2:] for (run,), rows in wide.group_by("run")}
+    first = {run: rows.row(0)[2:] for (run,), rows in wide.group_by("run")}
+    assert np.hypot(*np.subtract(first["turns"], first["straight"])) < 0.1
+    assert np.hypot(*np.subtract(last["turns"], last["straight"])) > 0.7
+    assert table["share"].unique().sum() > 0.95
+    assert (table["tokens_seen"] == 64 * table["step"]).all()
+
+
+def test_all_tokens_give_the_components_of_the_whole_matrix(archive: pf.Archive) -> None:
+    runs = sorted(archive.runs, key=lambda run: run.name)
+    losses = [np.asarray(run.tensor(step, "loss/text")) for run in runs for step in run.steps]
+    expected = pf.function_space_pca(losses)
+    table = archive.function_space(tokens="all").sort("run", "step", "component")
+    np.testing.assert_allclose(table["value"].to_numpy().reshape(-1, 2), expected.positions, rtol=1e-9, atol=1e-12)
+
+
+def test_runs_on_other_tokens_have_a_space_of_their_own(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        tokens = np.random.default_rng(seed).integers(0, 99, (8, 61))
+        record(tmp_path / f"run{seed}", turn=False, seed=seed, tokens=tokens)
+    table = pf.open(tmp_path).function_space(components=1, tokens="all")
+    means = table.group_by("run").agg(pl.col("value").mean())["value"]
+    np.testing.assert_allclose(means, 0, atol=1e-12)
+
+
+def test_undefined_losses_are_left_out_and_told(tmp_path: Path) -> None:
+    with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe(np.ones((2, 6), int))}) as recorder:
+        for step in range(1, 5):
+            losses = np.random.default_rng(step).normal(3, 1, (2, 5))
+            losses[0, 0] = np.nan if step == 2 else 3.0
+            recorder.log(step, per_token_loss={"text": np.full((2, 5), np.nan) if step == 4 else losses})
+    archive = pf.open(tmp_path)
+    assert archive.function_space(tokens="all")["step"].unique().to_list() == [1, 2, 3]
+    told = archive.problems["found"].to_list()
+    assert any("checkpoint is left out" in text for text in told)
+    assert any(text.startswith("1 tokens with a NaN") for text in told)
+
+
+def test_an_unknown_choice_of_tokens_lists_the_known(archive: pf.Archive) -> None:
+    with pytest.raises(pf.exceptions.UnknownNameError, match="known: all, one"):
+        archive.function_space(tokens="some")
