@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         detect_path,
         detect_windows,
         evaluate_changepoints,
+        non_convexity,
         q_values,
         run_length_posterior,
-        non_convexity,
     )
     from phaseflow.metrics import (
         CompactPattern,
@@ -100,9 +100,9 @@ __all__ = [
     "Archive",
     "CompactPattern",
     "Evaluation",
+    "FunctionSpace",
     "OnlineChange",
     "OnlineDetector",
-    "FunctionSpace",
     "Probe",
     "Recorder",
     "Segmentation",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "HEAD_METRICS",
+    "ConvexityTest",
     "HeadScores",
     "OnlineRuns",
-    "ConvexityTest",
     "Shard",
     "StoredTensor",
     "TokenGrid",

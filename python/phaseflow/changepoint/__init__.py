@@ -20,7 +20,7 @@ __all__ = [
     "detect_path",
     "detect_windows",
     "evaluate_changepoints",
+    "non_convexity",
     "q_values",
     "run_length_posterior",
-    "non_convexity",
 ]

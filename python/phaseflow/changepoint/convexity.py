@@ -90,7 +90,7 @@ def non_convexity(
 
     Simulated at level 0.05 on lines and exponentials, uniform and log-spaced grids, 400 curves a case (shares are
     uncertain by 0.011), noise of AR(1) coefficient 0.5 and 0.8: stretches were found in .00 to .05 of curves with 30
-    samples, .02 to .07 with 100, .02 to .07 with 300. With independent noise a drop of 12 deviations over a twentieth of
+    samples, .02 to .07 with 100 and with 300. With independent noise a drop of 12 deviations over a twentieth of
     a uniform grid was found at its corner in .5 to .6, .7 and 1 of them. The noise's correlation must be told from few
     samples: at 0.5 to 0.8 a hundred samples show a drop of 25 deviations as often as not, three hundred always
     (``benches/non_convexity.py`` has the table, with power laws, kinks, mixed grids and level-dependent noise).

@@ -13,7 +13,6 @@ from phaseflow.analysis import Archive, open
 from phaseflow.analysis.bursts import typical_tokens
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
 from phaseflow.archive import ForeignRun
-from phaseflow.reporting import figures, page, token_breaks, words
 from phaseflow.reporting import figures, function_space, page, token_breaks, words
 
 # Wide: a map is looked at as a whole, and hundreds of examples say little about the slope between neighbours.
