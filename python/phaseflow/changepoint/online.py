@@ -222,7 +222,7 @@ class OnlineDetector:
             "waiting": [list(sample) for sample in self._waiting],
             "changes": [asdict(change) for change in self.changes],
             "since": since,
-            "runs": numbers if self._prior is not None else [],
+            "runs": numbers if self._runs.count else None,
         }
 
     @classmethod
@@ -239,7 +239,7 @@ class OnlineDetector:
         detector = cls(**state["options"], prior=state["prior"])
         detector._waiting = [(x, value) for x, value in state["waiting"]]
         detector.changes = [OnlineChange(**change) for change in state["changes"]]
-        if state["prior"] is not None:
+        if state["runs"] is not None:
             detector._runs.restore(state["since"], state["runs"])
         return detector
 
@@ -279,7 +279,7 @@ def run_length_posterior(
     min_size: int = 1,
     least: float = 1e-12,
     most: int = 1000,
-    shown: float = 1e-6,
+    shown: float = 1e-3,
 ) -> "pl.DataFrame":
     """After every sample, how long the current segment has lasted, with what probability.
 
@@ -292,7 +292,7 @@ def run_length_posterior(
     observation, prior, expected_length, min_size, least, most
         As in :class:`OnlineDetector`; without a prior it is made from the whole signal.
     shown
-        Least probability of a row.
+        Least probability of a row; 0 for all that are kept, up to ``most`` a sample.
 
     Returns
     -------
