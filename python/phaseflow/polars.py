@@ -5,8 +5,8 @@ expression takes one series for every group of its context (``select`` is one gr
 hands all groups to the kernel in one call, on all threads, eagerly or lazily.
 
 The groups arrive as lists (``implode``) and leave as lists, so polars sees an element-wise function: that is what makes
-it one call, and what lets a query be split into batches of groups. A false-discovery rate over all groups is therefore
-not an option here; :func:`phaseflow.q_values` makes one of the column of p-values.
+it one call, and what lets a query be split into batches of groups (polars 1.31 or newer). A false-discovery rate over
+all groups is therefore not an option here; :func:`phaseflow.q_values` makes one of the column of p-values.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,11 +20,23 @@ from numpy.typing import NDArray
 
 from phaseflow import schema
 from phaseflow.changepoint import detect_many, detect_windows
-from phaseflow.exceptions import DtypeError, NotFiniteError, ParameterError, ShapeError
+from phaseflow.exceptions import DtypeError, MissingExtraError, NotFiniteError, ParameterError, ShapeError
 
 __all__ = ["Phase"]
 
 _NOT_HERE = {"signals", "signal", "x", "offsets", "fdr", "fdr_method", "variance"}
+
+
+_OLDEST = (1, 31)  # before, a list made by implode was not taken for one value a group
+
+
+def _check_version(version: str) -> None:
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise MissingExtraError(f"phaseflow.polars needs polars {oldest} or newer, found {version}; upgrade polars")
+
+
+_check_version(pl.__version__)
 
 
 def _struct(columns: Iterable[str]) -> pl.List:
@@ -44,6 +56,7 @@ _WINDOW = [
 ]
 _WINDOWS = _struct(_WINDOW)
 _SEGMENTS = pl.List(pl.Int64)
+_AXIS = "phase.x"
 
 
 @pl.api.register_expr_namespace("phase")
@@ -158,13 +171,18 @@ class Phase:
     def _apply(
         self, x: str | pl.Expr | None, function: Callable[[pl.Series, pl.Series | None], pl.Series], dtype: pl.List
     ) -> pl.Expr:
+        groups = self._expr.implode()
         if x is None:
-            return self._expr.implode().map_batches(
-                lambda lists: function(lists, None), return_dtype=dtype, is_elementwise=True
-            )
+            return groups.map_batches(lambda lists: function(lists, None), return_dtype=dtype, is_elementwise=True)
         axis = pl.col(x) if isinstance(x, str) else x
-        both = [self._expr.implode(), axis.implode()]
-        return pl.map_batches(both, lambda pair: function(pair[0], pair[1]), return_dtype=dtype, is_elementwise=True)
+
+        def both(pairs: pl.Series) -> pl.Series:
+            lists, axes = pairs.struct.unnest().get_columns()
+            return function(lists, axes)
+
+        # A struct takes the name of its first field, as the expression should.
+        pairs = pl.struct(groups, axis.implode().alias(_AXIS))
+        return pairs.map_batches(both, return_dtype=dtype, is_elementwise=True)
 
 
 def _check(options: dict[str, Any], function: Callable[..., Any]) -> None:

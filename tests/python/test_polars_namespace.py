@@ -47,6 +47,16 @@ def test_over_a_group_every_row_knows_its_segment_and_its_changes():
     assert LOSSES.filter(run="a").select(pl.col("loss").phase.segment(penalty=1.0))["loss"].to_list() == [0, 0, 0, 1, 1]
 
 
+def test_rows_out_of_order_are_put_in_order_by_over():
+    shuffled = LOSSES.reverse()
+    segment = pl.col("loss").phase.segment("step", penalty=1.0).over("run", order_by="step")
+    assert (
+        shuffled.select(segment)
+        .reverse()
+        .equals(LOSSES.select(pl.col("loss").phase.segment("step", penalty=1.0).over("run")))
+    )
+
+
 @pytest.mark.parametrize("engine", ["in-memory", "streaming"])
 @pytest.mark.parametrize(
     "query",
@@ -153,3 +163,9 @@ def test_what_it_cannot_do_is_refused_by_name():
     ]:
         with pytest.raises(Exception, match=words):
             LOSSES.select(expression)
+
+
+def test_a_polars_that_is_too_old_is_named():
+    with pytest.raises(pf.exceptions.MissingExtraError, match=r"1\.31 or newer, found 1\.30\.0"):
+        phaseflow.polars._check_version("1.30.0")
+    phaseflow.polars._check_version("2.0.0-beta.1")
