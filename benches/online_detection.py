@@ -1,0 +1,89 @@
+"""How often the online detector is wrong, and how late it is right: simulated series, the defaults.
+
+python benches/online_detection.py             # about a minute
+python benches/online_detection.py --series 20
+
+False alarms: series of 1000 samples without a change, with independent, heavy-tailed and autocorrelated noise. Steps:
+of several sizes, in standard deviations of the noise, after 100 of 160 samples; median delay and mean distance.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from _timing import write_record
+
+import phaseflow as pf
+
+NOISES = {
+    "independent normal": (0.0, None),
+    "Student t, 5": (0.0, 5),
+    "AR(1) 0.3": (0.3, None),
+    "AR(1) 0.6": (0.6, None),
+}
+SIZES = (1.0, 2.0, 3.0, 5.0, 10.0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=100, help="simulated series of each kind")
+    parser.add_argument("--record", default="online_detection", help="name of the file under benches/record")
+    options = parser.parse_args()
+    cases = [false_alarms(options.series), steps(options.series), speed()]
+    write_record(options.record, cases)
+
+
+def noise(random, n_samples, rho=0.0, freedom=None):
+    """Of variance 1."""
+    new = random.normal(0, 1, n_samples) if freedom is None else random.standard_t(freedom, n_samples)
+    new = new if freedom is None else new * np.sqrt(1 - 2 / freedom)
+    for index in range(1, n_samples):
+        new[index] = rho * new[index - 1] + np.sqrt(1 - rho**2) * new[index]
+    return new
+
+
+def announced(y):
+    detector = pf.OnlineDetector()
+    return [change for x, value in enumerate(y) if (change := detector.update(x, value))]
+
+
+def false_alarms(n_series):
+    print(f"\nseries of 1000 samples without a change, of {n_series}\n  {'noise':20s} with an alarm   alarms in all")
+    rows = {}
+    for name, (rho, freedom) in NOISES.items():
+        counts = [len(announced(noise(np.random.default_rng(seed), 1000, rho, freedom))) for seed in range(n_series)]
+        rows[name] = {"series_with_alarm": int(np.count_nonzero(counts)), "alarms": sum(counts)}
+        print(f"  {name:20s} {np.count_nonzero(counts):13d} {sum(counts):15d}")
+    return {"case": "false alarms", "series": n_series, "samples": 1000, "found": rows}
+
+
+def steps(n_series):
+    print(f"\na step after 100 of 160 samples, {n_series} series")
+    print("  size   found   samples until noticed   samples off   in its interval")
+    rows = {}
+    for size in SIZES:
+        near = []
+        for seed in range(n_series):
+            y = noise(np.random.default_rng(seed), 160) + size * (np.arange(160) >= 100)
+            near += [change for change in announced(y) if abs(change.began - 100) <= 20][:1]
+        delay = float(np.median([change.noticed - 99 for change in near])) if near else None
+        off = float(np.mean([abs(change.began - 100) for change in near])) if near else None
+        inside = sum(change.lower <= 100 <= change.upper for change in near)
+        rows[str(size)] = {"found": len(near), "delay": delay, "off": off, "inside": inside}
+        print(f"  {size:4.0f} {len(near):7d} {delay or np.nan:23.0f} {off or 0.0:13.2f} {inside:17d}")
+    return {"case": "steps", "series": n_series, "found": rows}
+
+
+def speed():
+    y = noise(np.random.default_rng(0), 5_000)
+    detector = pf.OnlineDetector()
+    start = time.perf_counter()
+    for x, value in enumerate(y):
+        detector.update(x, value)
+    microseconds = 1e6 * (time.perf_counter() - start) / len(y)
+    print(f"\none sample, over {len(y):,}: {microseconds:.0f} µs")
+    return {"case": "one sample", "microseconds": round(microseconds, 1)}
+
+
+if __name__ == "__main__":
+    main()
