@@ -5,7 +5,9 @@
 //!   exponential relaxations `exp(-rate * x)`, rates spread evenly in log, weights random with one variance that is
 //!   estimated from the curve. Every completely monotone curve (power law, exponential, sums of them) is such a
 //!   mixture, so a base of this kind follows any relaxation, however small the noise, and nothing that is sharper
-//!   than one relaxation in log x (10 to 90% within 1.34 decades);
+//!   than one relaxation in log x (10 to 90% within 1.34 decades); **and** bends that last to the end of the run, the
+//!   span of `max(x - c last, 0)^2` with c of 0.7 and 0.85, as a decaying learning rate makes them: what has not ended is
+//!   no window;
 //! * base "power": the span alone, for curves known to be a power law;
 //! * bases "cubic", "line", "constant" in `u`.
 
@@ -17,6 +19,8 @@ const RATE_SPACING: f64 = 0.5;
 const SLOWEST: f64 = -3.0;
 /// Fastest relaxation: e^-(e^2) is left of it at the first checkpoint.
 const FASTEST: f64 = 2.0;
+/// Where a bend that lasts to the end of the run begins, over the last x.
+const BENDS: [f64; 2] = [0.7, 0.85];
 
 /// How x becomes the axis of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +106,12 @@ impl Base {
         let middle =
             (x.iter().map(|value| value.abs().max(f64::MIN_POSITIVE).ln()).sum::<f64>() / x.len() as f64).exp();
         let power = |exponent: f64| x.iter().map(|value| (value / middle).powf(exponent)).collect::<Vec<f64>>();
+        let last = x.last().copied().unwrap_or(1.0);
+        let bend = |begin: f64| x.iter().map(|value| (value / last - begin).max(0.0).powi(2)).collect::<Vec<f64>>();
+        let powers = [polynomial(0), polynomial(1), power(-0.25), power(-0.5)];
         match self {
-            Self::Decay | Self::Power => vec![polynomial(0), polynomial(1), power(-0.25), power(-0.5)],
+            Self::Decay => powers.into_iter().chain(BENDS.map(bend)).collect(),
+            Self::Power => powers.into(),
             Self::Cubic => (0..4).map(polynomial).collect(),
             Self::Line => vec![polynomial(0), polynomial(1)],
             Self::Constant => vec![polynomial(0)],

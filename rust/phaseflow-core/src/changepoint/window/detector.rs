@@ -15,6 +15,10 @@ use crate::{Cancel, Error, Result};
 /// Most places a window may start or end at: beyond, every few checkpoints.
 const MOST_CANDIDATES: usize = 192;
 
+/// Widest window, in decades, that does not look like a relaxation: under a third of the width of one, which is 1.18
+/// decades between its levels along its steepest tangent.
+const NARROW: f64 = 0.35;
+
 /// How the detector looks at a grid.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -77,7 +81,8 @@ impl Detector {
         let max_width = options.max_width.map_or(f64::INFINITY, |width| width / half_range * (1.0 + 1e-12));
         let candidates = candidates(&u, options.flank);
         let tables = (0..noise.correlations.len() * noise.taus.len()).map(|_| OnceLock::new()).collect();
-        let places = Places { u, candidates, max_width };
+        let narrow = if options.scale == Scale::Log { NARROW / half_range } else { 0.0 };
+        let places = Places { u, candidates, max_width, narrow };
         Ok(Self { noise, places, options, centre, half_range, tables, nulls: Mutex::new(HashMap::new()) })
     }
 
@@ -111,7 +116,7 @@ impl Detector {
     /// Whether a window may lie there: between the candidates, not wider than allowed, and not narrower than the
     /// distance between the checkpoints around its middle, because a change between two checkpoints has no finer place.
     pub(crate) fn allows(&self, start: f64, end: f64) -> bool {
-        let Places { u, candidates, max_width } = &self.places;
+        let Places { u, candidates, max_width, .. } = &self.places;
         let (Some(&first), Some(&last)) = (candidates.first(), candidates.last()) else { return false };
         let slack = 1e-9;
         if start < u[first] - slack || end > u[last] + slack || end - start > *max_width {

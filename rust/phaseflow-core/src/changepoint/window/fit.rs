@@ -1,17 +1,27 @@
-//! Least squares of a curve with and without a window, with the noise level chosen anew each time.
+//! Least squares of a curve with and without a window.
 //!
-//! `statistic = 2 (largest restricted log-likelihood with a window - largest without)`, both over all noise levels.
-//! Choosing the level on both sides keeps the power that is lost when a window is taken for autocorrelation, and the
-//! simulated distribution of the same statistic pays for the freedom.
+//! `statistic = 2 (largest restricted log-likelihood with a window - largest without)`, over the AR(1) coefficient and,
+//! as below, the size of the relaxations. Choosing them on both sides keeps the power that is lost when a window is taken
+//! for autocorrelation or for a rough base, and the simulated distribution of the same statistic pays for the freedom.
+//!
+//! Smooth curves are no typical draws of the base, and two things keep the false-alarm rate on them. A wide window beside
+//! a stiff base stands in for a single relaxation, which a likelihood that may trade one for the other prefers to a
+//! typical mixture: beside a window wide enough for that, the relaxations keep the size that they have without one. And
+//! modes of the base in which a single relaxation is large would be shrunk by several standard deviations of the noise,
+//! and a wide window takes that up: so that size is a step ([`SPARE`]) above the likeliest. For narrow windows, which no
+//! relaxation looks like, the size is chosen anew on both sides.
 
 use super::detector::Detector;
 use super::noise::{Image, Level, Noise, Projected};
+use super::scan::Widths;
 use crate::changepoint::linear_algebra::{add_scaled, dot};
 
 /// Residual sums of squares below this, on a curve scaled to unit range, are rounding.
 pub(crate) const ROUNDING: f64 = 1e-28;
 /// Times the best window and the noise level are chosen in turn.
 const TURNS: usize = 3;
+/// Steps of the relaxations' size above the likeliest.
+const SPARE: usize = 1;
 /// An AR(1) coefficient at which windows are found whatever the coefficient is.
 const WEAK_RHO: f64 = 0.3;
 
@@ -25,7 +35,7 @@ pub(crate) struct Likelihood {
 /// The best window of a curve, on the grid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fit {
-    /// Noise level without this window: the one whose simulated distribution the statistic belongs to.
+    /// Likeliest noise level without this window: the one whose simulated distribution the statistic belongs to.
     pub(crate) null_level: Level,
     pub(crate) statistic: f64,
     /// Candidate slots; `None` where the base fits to rounding or no window is usable.
@@ -45,6 +55,11 @@ fn subtract(target: &mut Projected, factor: f64, source: &Projected) {
 
 /// The level that makes the last of `images` likeliest when all the others are free columns.
 pub(crate) fn likeliest(noise: &Noise, images: &[&Image]) -> Likelihood {
+    likeliest_of(noise, images, 0..noise.taus.len())
+}
+
+/// The same among the levels with relaxations of the given sizes.
+fn likeliest_of(noise: &Noise, images: &[&Image], taus: std::ops::Range<usize>) -> Likelihood {
     let count = images.len();
     let mut best = Likelihood { level: Level { rho: 0, tau: 0 }, value: f64::NEG_INFINITY };
     let mut rests = vec![0.0; count * count];
@@ -55,7 +70,7 @@ pub(crate) fn likeliest(noise: &Noise, images: &[&Image]) -> Likelihood {
                 rests[i * count + j] = dot(&images[i].0[rho].rest, &images[j].0[rho].rest);
             }
         }
-        for tau in 0..noise.taus.len() {
+        for tau in taus.clone() {
             let level = Level { rho, tau };
             let weights = noise.weights(level);
             for i in 0..count {
@@ -73,6 +88,16 @@ pub(crate) fn likeliest(noise: &Noise, images: &[&Image]) -> Likelihood {
         }
     }
     best
+}
+
+/// The likeliest level with the relaxations a step larger.
+pub(crate) fn with_room(noise: &Noise, images: &[&Image]) -> Likelihood {
+    let tau = roomy(noise, likeliest(noise, images).level);
+    likeliest_of(noise, images, tau..tau + 1)
+}
+
+fn roomy(noise: &Noise, level: Level) -> usize {
+    (level.tau + SPARE).min(noise.taus.len() - 1)
 }
 
 /// What is left of the last vector's square once the others are removed: elimination on a lower-triangular Gram matrix.
@@ -152,16 +177,19 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
     let noise = &detector.noise;
     let mut images: Vec<&Image> = earlier.to_vec();
     images.push(curve);
-    let null = likeliest(noise, &images);
-    let mut fit = Fit { null_level: null.level, statistic: 0.0, window: None };
-    if Beside::new(noise, null.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
+    let free = likeliest(noise, &images);
+    let tau = roomy(noise, free.level);
+    let roomy = likeliest_of(noise, &images, tau..tau + 1);
+    let mut fit = Fit { null_level: free.level, statistic: 0.0, window: None };
+    if Beside::new(noise, roomy.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
         return fit;
     }
-    for first in first_levels(noise, null.level) {
+    for (widths, first) in first_levels(noise, free.level, roomy.level) {
+        let without = if widths == Widths::All { roomy.value } else { free.value };
         let mut level = first;
         for _ in 0..TURNS {
-            let Some((window, alternative)) = best_at(detector, earlier, curve, level) else { break };
-            let statistic = 2.0 * (alternative.value - null.value);
+            let Some((window, alternative)) = best_at(detector, earlier, curve, level, widths) else { break };
+            let statistic = 2.0 * (alternative.value - without);
             let better = fit.window.is_none() || statistic > fit.statistic;
             if better {
                 fit.statistic = statistic.max(0.0);
@@ -178,29 +206,41 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
 
 /// Noise levels to scan at first. A strong window looks like strong autocorrelation or a rough base while it is not in
 /// the model, and at that level the scan may prefer a wrong window; so it also starts from weaker ones.
-fn first_levels(noise: &Noise, null: Level) -> Vec<Level> {
+fn first_levels(noise: &Noise, free: Level, roomy: Level) -> Vec<(Widths, Level)> {
     let weak = noise.correlations.iter().position(|correlation| correlation.rho >= WEAK_RHO).unwrap_or(0);
-    let rho = weak.min(null.rho);
-    let mut levels = vec![null, Level { rho, tau: 0 }, Level { rho, tau: null.tau.saturating_sub(4) }];
+    let mut levels = vec![(Widths::All, roomy), (Widths::All, Level { rho: weak.min(roomy.rho), ..roomy })];
+    if noise.taus.len() > 1 {
+        let rho = weak.min(free.rho);
+        levels.extend([free, Level { rho, tau: 0 }, Level { rho, tau: free.tau.saturating_sub(4) }].map(narrow));
+    }
     levels.dedup();
     levels
 }
 
-/// The window of largest gain at one noise level, and the likelihood with it over all levels.
+fn narrow(level: Level) -> (Widths, Level) {
+    (Widths::Narrow, level)
+}
+
+/// The window of largest gain at one noise level, and the likelihood with it.
 fn best_at(
     detector: &Detector,
     earlier: &[&Image],
     curve: &Image,
     level: Level,
+    widths: Widths,
 ) -> Option<((usize, usize), Likelihood)> {
     let noise = &detector.noise;
     let beside = Beside::new(noise, level, earlier, curve);
     let (b, parts) = beside.hinge_products(detector);
     let table = detector.table(level);
-    let best = if parts.is_empty() { table.best(&b) } else { table.best_beside(&b, &parts) }?;
+    let best = if parts.is_empty() { table.best(&b, widths) } else { table.best_beside(&b, &parts, widths) }?;
     let (start, end) = (detector.places.at(best.start), detector.places.at(best.end));
     let ramp = noise.image(&super::shape::Shape::Ramp.over(&detector.places.u, start, end));
     let mut with: Vec<&Image> = earlier.to_vec();
     with.extend([&ramp, curve]);
-    Some(((best.start, best.end), likeliest(noise, &with)))
+    let likelihood = match widths {
+        Widths::All => likeliest_of(noise, &with, level.tau..level.tau + 1),
+        Widths::Narrow => likeliest(noise, &with),
+    };
+    Some(((best.start, best.end), likelihood))
 }

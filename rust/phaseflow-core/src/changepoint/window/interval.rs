@@ -11,9 +11,10 @@ use super::detector::Detector;
 use super::fit::Beside;
 use super::noise::Image;
 use super::refine::{Change, Trials};
+use super::scan::Widths;
 use super::shape::Shape;
 
-const CUT: f64 = 4.5;
+const CUT: f64 = 5.5;
 /// Steps of the search for the edge of the set.
 const BISECTIONS: usize = 7;
 
@@ -139,7 +140,7 @@ fn join_grid(detector: &Detector, others: &[&Image], curve: &Image, change: &Cha
     let (b, parts) = beside.hinge_products(detector);
     let ramps = Trials::new(detector, change.level, Shape::Ramp, others, curve);
     let allowed = change.left * (CUT / freedom).exp();
-    detector.table(change.level).each_gain(&b, &parts, |start, end, gain| {
+    detector.table(change.level).each_gain(&b, &parts, Widths::All, |start, end, gain| {
         if square - gain <= allowed {
             let (start, end) = (detector.places.at(start), detector.places.at(end));
             widen(&mut found.start, start);

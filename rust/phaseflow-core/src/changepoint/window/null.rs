@@ -2,6 +2,8 @@
 //!
 //! Curves are drawn from the noise level that fits the curve at hand best without a window (AR(1) noise plus a random
 //! mixture of relaxations) and go through the same steps as the data: level chosen, grid scanned, level chosen again.
+//! Real curves are often a few relaxations and not many, so the mixtures are of one, two, four and all of them in turn,
+//! with the same variance in sum.
 //! Beyond the largest tenth of the draws the tail is an exponential with the mean excess of that tenth, which is the
 //! form it has for a single window exactly; p-values far below 1 / draws rest on that form.
 
@@ -19,6 +21,9 @@ pub(crate) struct Null {
     sorted: Vec<f64>,
 }
 
+/// How many relaxations a drawn curve has.
+const ACTIVE: [usize; 4] = [1, 2, 4, usize::MAX];
+
 /// The largest part of the draws that the exponential tail is fitted to.
 const TAIL: f64 = 0.1;
 
@@ -31,7 +36,7 @@ impl Null {
             .map(|index| {
                 cancel.check()?;
                 let mut random = Random::stream(detector.options.seed, first + index as u64);
-                let curve = draw(detector, level, &mut random);
+                let curve = draw(detector, level, ACTIVE[index % ACTIVE.len()], &mut random);
                 Ok(best_window(detector, &[], &detector.noise.image(&scaled(&curve).0)).statistic)
             })
             .collect::<Result<_>>()?;
@@ -53,8 +58,8 @@ impl Null {
     }
 }
 
-/// A curve without a window.
-fn draw(detector: &Detector, level: Level, random: &mut Random) -> Vec<f64> {
+/// A curve without a window, of so many relaxations.
+fn draw(detector: &Detector, level: Level, active: usize, random: &mut Random) -> Vec<f64> {
     let (rho, tau) = (RHOS[level.rho], detector.noise.taus[level.tau]);
     let innovation = (1.0 - rho * rho).sqrt();
     let mut state = 0.0;
@@ -69,9 +74,13 @@ fn draw(detector: &Detector, level: Level, random: &mut Random) -> Vec<f64> {
             state * deviation
         })
         .collect();
-    for column in &detector.noise.relaxations {
-        let weight = tau * random.normal();
-        curve.iter_mut().zip(column).for_each(|(value, relaxation)| *value += weight * relaxation);
+    let relaxations = &detector.noise.relaxations;
+    let active = active.min(relaxations.len());
+    let weight = tau * (relaxations.len() as f64 / active.max(1) as f64).sqrt();
+    for index in 0..active {
+        let which = if active < relaxations.len() { random.below(relaxations.len()) } else { index };
+        let weight = weight * random.normal();
+        curve.iter_mut().zip(&relaxations[which]).for_each(|(value, relaxation)| *value += weight * relaxation);
     }
     curve
 }

@@ -4,7 +4,7 @@
 //! (middle, log width) at a fixed noise level, with the level chosen anew in between, and the likeliest shape stays.
 
 use super::detector::Detector;
-use super::fit::{Beside, likeliest, product};
+use super::fit::{Beside, product, with_room};
 use super::noise::{Image, Level};
 use super::shape::Shape;
 
@@ -102,7 +102,7 @@ pub(crate) fn refine(detector: &Detector, earlier: &[&Image], curve: &Image, sta
             let image = detector.noise.image(&shape.over(&detector.places.u, start, end));
             let mut with: Vec<&Image> = earlier.to_vec();
             with.extend([&image, curve]);
-            likeliest(&detector.noise, &with)
+            with_room(&detector.noise, &with)
         };
         let (middle, width) = ((start + end) / 2.0, end - start);
         let first = [1.0, 0.6, 1.6, 2.5]

@@ -21,6 +21,15 @@ pub(crate) struct Places {
     pub(crate) u: Vec<f64>,
     pub(crate) candidates: Vec<usize>,
     pub(crate) max_width: f64,
+    /// Windows up to this width count as narrow.
+    pub(crate) narrow: f64,
+}
+
+/// Which windows are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Widths {
+    All,
+    Narrow,
 }
 
 impl Places {
@@ -55,6 +64,8 @@ impl Places {
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<f64>>,
+    /// How many of each row, from its beginning, are narrow.
+    narrow: Vec<usize>,
 }
 
 /// The window with the largest gain.
@@ -87,14 +98,23 @@ impl Table {
                     .collect()
             })
             .collect();
-        Self { rows }
+        let narrow = (0..count)
+            .map(|i| (i + 1..count).take_while(|&j| places.at(j) - places.at(i) <= places.narrow).count())
+            .collect();
+        Self { rows, narrow }
+    }
+
+    fn row(&self, start: usize, widths: Widths) -> &[f64] {
+        let row = &self.rows[start];
+        if widths == Widths::Narrow { &row[..self.narrow[start]] } else { row }
     }
 
     /// The best window for hinge products `b`; the first of equals. `None` where no window is usable.
-    pub(crate) fn best(&self, b: &[f64]) -> Option<Best> {
+    pub(crate) fn best(&self, b: &[f64], widths: Widths) -> Option<Best> {
         let mut best = Best { start: 0, end: 0, gain: 0.0 };
-        for (i, row) in self.rows.iter().enumerate() {
-            let others = &b[i + 1..];
+        for i in 0..self.rows.len() {
+            let row = self.row(i, widths);
+            let others = &b[i + 1..i + 1 + row.len()];
             let largest = largest_gain(b[i], others, row);
             if largest > best.gain {
                 let gains = others.iter().zip(row).map(|(other, inverse)| (b[i] - other) * (b[i] - other) * inverse);
@@ -107,9 +127,9 @@ impl Table {
 
     /// The same when the hinges are also to be free of further columns: `parts[k]` are the hinge products of column
     /// k, orthonormal under `P`.
-    pub(crate) fn best_beside(&self, b: &[f64], parts: &[Vec<f64>]) -> Option<Best> {
+    pub(crate) fn best_beside(&self, b: &[f64], parts: &[Vec<f64>], widths: Widths) -> Option<Best> {
         let mut best = Best { start: 0, end: 0, gain: 0.0 };
-        self.each_gain(b, parts, |start, end, gain| {
+        self.each_gain(b, parts, widths, |start, end, gain| {
             if gain > best.gain {
                 best = Best { start, end, gain };
             }
@@ -118,9 +138,15 @@ impl Table {
     }
 
     /// Calls `visit(start, end, gain)` for every usable window.
-    pub(crate) fn each_gain(&self, b: &[f64], parts: &[Vec<f64>], mut visit: impl FnMut(usize, usize, f64)) {
-        for (i, row) in self.rows.iter().enumerate() {
-            for (offset, &inverse) in row.iter().enumerate() {
+    pub(crate) fn each_gain(
+        &self,
+        b: &[f64],
+        parts: &[Vec<f64>],
+        widths: Widths,
+        mut visit: impl FnMut(usize, usize, f64),
+    ) {
+        for i in 0..self.rows.len() {
+            for (offset, &inverse) in self.row(i, widths).iter().enumerate() {
                 let j = i + 1 + offset;
                 if inverse == 0.0 {
                     continue;
