@@ -137,7 +137,7 @@ def many(n_series, n_samples, options):
 
     contenders = {
         "phaseflow": lambda: pf.detect_many(y, penalty=penalty, threads=options.threads),
-        "phaseflow, bic": lambda: pf.detect_many(y, threads=options.threads),
+        "phaseflow, bic": lambda: pf.detect_many(y, penalty="bic", threads=options.threads),
         "ruptures KernelCPD linear, scaled up": kernel,
     }
     loops = peers.many(y, penalty)

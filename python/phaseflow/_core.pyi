@@ -262,8 +262,9 @@ def detect(
     jump: int,
     width: int | None,
     shape: str,
+    order: int,
     threads: int | None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, str]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, float | None, str]: ...
 def detect_series(
     x: NDArray[np.float64],
     signals: Any,
@@ -275,6 +276,7 @@ def detect_series(
     n_changepoints: int | None,
     min_size: int,
     jump: int,
+    order: int,
     threads: int | None,
 ) -> dict[str, NDArray[Any]]: ...
 def run_length_posterior(

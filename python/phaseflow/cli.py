@@ -285,8 +285,8 @@ def changepoints(
         str, typer.Option(help="What a segment is: l2 (a level), linear, clinear (lines that meet).")
     ] = "l2",
     penalty: Annotated[
-        str, typer.Option(help="bic, aic, ... or a number: what a changepoint has to be worth.")
-    ] = "bic",
+        str, typer.Option(help="auto, bic, aic, ... or a number: what a changepoint has to be worth.")
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Find changepoints, or phase-change windows, in the curves of a table."""

@@ -27,7 +27,7 @@ def problem(cost, seed, n_samples, n_features=1):
 
 def noise_of(y):
     """The noise variance as the costs are given it."""
-    return pf.detect(y).noise_variance
+    return pf.detect(y, penalty="bic").noise_variance
 
 
 # By hand
@@ -79,10 +79,10 @@ def test_directions_change_whatever_the_length():
 
 def test_criteria_of_likelihoods_charge_in_their_own_unit():
     y = problem("normal", 3, 50, 2)[1]
-    assert pf.detect(y, cost="normal").penalty == pytest.approx((1 + 2 + 3) * np.log(50))
-    assert pf.detect(y, cost="rank").penalty == pytest.approx(3 * np.log(50))
+    assert pf.detect(y, cost="normal", penalty="bic").penalty == pytest.approx((1 + 2 + 3) * np.log(50))
+    assert pf.detect(y, cost="rank", penalty="bic").penalty == pytest.approx(3 * np.log(50))
     scale = np.sqrt(noise_of(y) / 2)
-    assert pf.detect(y, cost="l1").penalty == pytest.approx(3 * np.log(50) * scale / 2)
+    assert pf.detect(y, cost="l1", penalty="bic").penalty == pytest.approx(3 * np.log(50) * scale / 2)
 
 
 # Every segmentation
@@ -227,10 +227,10 @@ def test_binary_segmentation_is_that_of_ruptures():
 @pytest.mark.parametrize("cost", ["l1", "biweight", "normal", "rank", "rbf"])
 def test_offset_and_unit_change_no_changepoint(cost):
     y = problem(cost, 7, 60)[1][:, 0]
-    plain = pf.detect(y, cost=cost)
+    plain = pf.detect(y, cost=cost, penalty="bic")
     assert plain.changepoints.size
     for other in (y + 1e6, y * 1e-100, y * 1e140, -y):
-        assert pf.detect(other, cost=cost).changepoints.tolist() == plain.changepoints.tolist()
+        assert pf.detect(other, cost=cost, penalty="bic").changepoints.tolist() == plain.changepoints.tolist()
 
 
 def test_normal_costs_are_in_the_unit_of_the_signal():

@@ -33,7 +33,7 @@ def asked(cost, x, y):
 
 
 def price(cost, x, y, cuts, penalty=0.0):
-    noise = pf.detect(y).noise_variance
+    noise = pf.detect(y, penalty="bic").noise_variance
     return total_cost(cost, x, y, cuts, noise) + penalty * len(cuts)
 
 

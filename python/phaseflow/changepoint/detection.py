@@ -10,6 +10,10 @@ from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
 
 _INDEPENDENT = "noise independent between samples and equally strong everywhere"
+_LASTING = (
+    "noise autocorrelated as AR(1), coefficient {:.2f} estimated, and everywhere as strong as in its strongest stretch"
+)
+_PREDICTED = "that what the prediction leaves is independent between samples and equally strong everywhere"
 _GIVEN = "that the {} is right for this signal's noise"
 
 
@@ -19,12 +23,13 @@ def detect(
     x: ArrayLike | None = None,
     cost: str = "l2",
     search: str = "auto",
-    penalty: float | str = "bic",
+    penalty: float | str = "auto",
     n_changepoints: int | None = None,
     min_size: int = 1,
     jump: int = 1,
     width: int | None = None,
     shape: str = "any",
+    order: int = 1,
     level: float = 0.95,
     threads: int | None = None,
 ) -> Segmentation:
@@ -49,6 +54,8 @@ def detect(
         * ``"poisson"``: twice the negative log-likelihood of counts, for changes of rate.
         * ``"linear"``: squared distance from the segment's own least-squares line in x.
         * ``"clinear"``: the same where neighbouring lines meet at the changepoint, for kinks; one feature only.
+        * ``"ar"``: squared distance from the segment's own linear prediction by the ``order`` samples before, for
+          changes of dynamics. No sample between others may be missing.
         * ``"rank"``: l2 of the ranks in uncorrelated coordinates, for changes of level whatever the distribution.
         * ``"cosine"``: l2 of the samples over their lengths, for changes of direction.
         * ``"rbf"``: l2 in the space of the Gaussian kernel, its width from the median distance, for changes of any
@@ -62,13 +69,16 @@ def detect(
         (of a given number, those that gain most), and leaves out what is not worth the penalty between its neighbours;
         ``"window"`` those places where a sliding window is cut best.
     penalty
-        ``"bic"``, ``"aic"``, ``"hannan-quinn"``: that criterion, with the noise variance from differences of
-        neighbouring samples where the cost is no likelihood by itself. A number: that value, in the unit of the cost,
-        which is what ruptures' ``pen`` is.
+        ``"auto"``: BIC in the long-run variance of noise that may be autocorrelated and stronger in places (Notes).
+        ``"bic"``, ``"aic"``, ``"hannan-quinn"``, ``"mbic"``: that criterion for independent noise, its variance from
+        differences of neighbouring samples where the cost is no likelihood by itself; ``"mbic"`` also charges for the
+        length of each segment, so it needs a cost of segments. A number: that value, in the unit of the cost, which is
+        what ruptures' ``pen`` is.
     n_changepoints
         Exactly so many; ``penalty`` is then not used.
     min_size
-        Least samples of a segment; raised to one more than the number of features for ``"normal"``.
+        Least samples of a segment; raised to one more than the number of features for ``"normal"``, and to two more
+        than the order for ``"ar"``.
     jump
         Changepoints are multiples of this.
     width
@@ -78,6 +88,8 @@ def detect(
         Which way levels may change: ``"any"``; ``"down"`` or ``"up"`` only; ``"up-down"``, up any number of times, then
         down (a bump); ``"down-up"``. Exact, for cost ``"l2"`` of one feature with a penalty, ``min_size=1`` and
         ``jump=1``.
+    order
+        Samples that cost ``"ar"`` predicts each sample from, 1 to 32; others do not look at it.
     level
         Confidence of the intervals in the result, between 0 and 1.
     threads
@@ -95,7 +107,8 @@ def detect(
     ShapeError
         ``signal`` has no samples, none without a NaN, or not one or two axes, or does not fit ``x``.
     NotFiniteError
-        An infinity in ``signal``, a NaN or an infinity in ``x``, named by its index.
+        An infinity in ``signal``, a NaN or an infinity in ``x``, or a NaN between samples for cost ``"ar"``, named by
+        its index.
     ParameterError
         A search that does not fit the cost, negative counts, a direction of length 0, more changepoints than fit, or a
         parameter out of its range.
@@ -104,18 +117,41 @@ def detect(
 
     Notes
     -----
-    The criteria assume independent noise of equal variance. A learning curve seldom has it, and a smooth decay is no
-    piecewise constant: for "is there a phase change in this curve" use :func:`detect_windows`.
+    BIC, mBIC, AIC and Hannan-Quinn assume independent noise of equal variance, which a learning curve seldom has: in
+    200 samples of AR(1) noise without a change, cost l2, BIC finds one in .78, 1.00, 1.00 and 1.00 of signals at
+    coefficient .3, .5, .8 and .9, and in .78 where the noise falls from 2 to 1/2 along the signal. That is why it is
+    not the default. ``"auto"`` finds one in .06, .06, .09, .12 and .10, and in .01 of signals with independent noise
+    (BIC: .03), and still finds a step of 8 standard errors in .73 to 1.00 (benches/penalty_calibration.py). It fits
+    AR(1) noise to the variance of differences at lags of 1 to 4 samples, which changes hardly reach, charges BIC in
+    the long-run variance ``variance * (1 + rho) / (1 - rho)``, and takes the noise everywhere for as strong as in the
+    strongest of up to 8 stretches. Costs that are likelihoods are charged ``(1 + rho) / (1 - rho)`` times as much.
+    With fewer than 20 samples autocorrelation cannot be told, and "auto" is "bic". The result's ``assumption`` says
+    what was assumed.
 
-    BIC charges ``ln(n)`` for every parameter a changepoint adds, in units of twice the log-likelihood: its place, and a
-    level, a slope (clinear), both (linear), or mean and covariance (normal) for every feature; for rbf, one more. For
-    the squared costs that unit is the noise variance; for l1 half the scale of Laplace noise of that variance; for
-    rbf, as a rule of thumb, half the mean squared distance of neighbours in the kernel's space.
+    What drifts has a long-run variance so large that nothing is found: a drift cannot be told from noise that lasts. A
+    smooth decay is no piecewise constant either: for "is there a phase change in this curve" use
+    :func:`detect_windows`; for a series that drifts by itself, cost ``"ar"``. Its prediction by the sample before, the
+    AR(1) of "auto" and of :func:`detect_windows`, takes drift and autocorrelation up, and what it leaves is what BIC
+    is made for: with this cost "auto" is "bic". It needs no other setting: with all defaults, cost ``"ar"`` scores
+    mean F1 .759 and cover .719 on the 11 univariate series of the Turing Change Point Dataset that the tests hold,
+    where the best published method with its defaults has .687 (binary segmentation) and .704 (at most one change), and
+    finding nothing .675 and .595. (With "auto", l2 scores .665 and .640 there, and linear, clinear and normal find
+    nothing at all.)
+
+    BIC charges ``ln(n)`` for every parameter a changepoint adds, in units of twice the log-likelihood: its place, and
+    a level, a slope (clinear), both (linear), mean and covariance (normal), or ``order`` coefficients and a level (ar)
+    for every feature; for rbf, one more. mBIC charges ``2 ln(n)`` for a place and ``ln(length)`` for each parameter of
+    a segment. For the squared costs that unit is the noise variance (ar: the mean square of what one prediction of the
+    whole signal leaves); for l1 half the scale of Laplace noise of that variance; for rbf, as a rule of thumb, half
+    the mean squared distance of neighbours in the kernel's space.
 
     Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was searched
     for it counts in the p-value and in the interval of the place, not in that of the size. The place: Hansen 2000.
 
-    PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``.
+    PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``, and with
+    room for the lengths of mBIC (Zhang and Siegmund 2007), which a split may raise. Noise seen through changes: Chakar,
+    Lebarbier, Lévy-Leduc and Robin 2017; Romano, Rigaill, Runge and Fearnhead 2022. Autoregressions by segments: Davis,
+    Lee and Rodriguez-Yam 2006.
     Functional pruning: FPOP, Maidstone, Hocking, Rigaill and Fearnhead 2017; for the biweight loss Fearnhead and
     Rigaill 2019; shapes: Hocking, Rigaill, Fearnhead and Bourque 2020; seeded intervals: Kovács, Bühlmann, Li and Munk
     2023, narrowest over threshold: Baranowski, Chen and Fryzlewicz 2019; continuous lines: CPOP, Fearnhead, Maidstone
@@ -134,7 +170,13 @@ def detect(
     axis = np.arange(len(features), dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
     if axis.shape != (len(features),):
         raise ShapeError(f"x has shape {axis.shape}, expected ({len(features)},), one for every sample of signal")
-    counts = (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump), ("width", width))
+    counts = (
+        ("n_changepoints", n_changepoints),
+        ("min_size", min_size),
+        ("jump", jump),
+        ("width", width),
+        ("order", order),
+    )
     for name, count in counts:
         if count is not None and count < 0:
             raise ParameterError(f"{name} is {count}, expected 0 or above")
@@ -146,7 +188,15 @@ def detect(
     if np.isinf(features).any():
         sample, feature = np.argwhere(np.isinf(features))[0]
         raise NotFiniteError(f"signal[{sample}, {feature}] is {features[sample, feature]}, expected a number or NaN")
-    changepoints, costs, price, noise_variance, ran = _core.detect(
+    if cost == "ar" and there.any():
+        first, last = np.flatnonzero(there)[[0, -1]]
+        if not there[first : last + 1].all():
+            gap = first + int(np.argmin(there[first:]))
+            raise NotFiniteError(
+                f'signal[{gap}] is NaN, and cost "ar" predicts each sample from those before it: '
+                "fill the gap, pass the parts one by one, or pass another cost"
+            )
+    changepoints, costs, price, noise_variance, autocorrelation, ran = _core.detect(
         axis if there.all() else axis[there],
         features if there.all() else features[there],
         cost=cost,
@@ -157,6 +207,7 @@ def detect(
         jump=jump,
         width=width,
         shape=shape,
+        order=order,
         threads=threads,
     )
     changepoints = np.flatnonzero(there)[changepoints]
@@ -164,7 +215,8 @@ def detect(
     if n_changepoints is not None:
         criterion, assumption = "number given", _GIVEN.format("given number of changepoints")
     elif isinstance(penalty, str):
-        criterion, assumption = penalty, _INDEPENDENT
+        assumed = _INDEPENDENT if autocorrelation is None else _LASTING.format(autocorrelation)
+        criterion, assumption = penalty, _PREDICTED if cost == "ar" else assumed
     else:
         criterion, assumption = "given", _GIVEN.format("given penalty")
     if shape != "any":
@@ -179,6 +231,7 @@ def detect(
         min_size=min_size,
         penalty=price,
         noise_variance=noise_variance,
+        autocorrelation=autocorrelation,
         cost_name=cost,
         search=ran,
         criterion=criterion,

@@ -23,10 +23,11 @@ def detect_many(
     offsets: ArrayLike | None = None,
     cost: str = "l2",
     search: str = "auto",
-    penalty: float | str = "bic",
+    penalty: float | str = "auto",
     n_changepoints: int | None = None,
     min_size: int = 1,
     jump: int = 1,
+    order: int = 1,
     direction: str = "any",
     level: float | None = None,
     fdr: float | None = None,
@@ -46,8 +47,8 @@ def detect_many(
         within a series. Without it, sample numbers.
     offsets
         ``(series + 1,)``: series ``i`` is ``signals[offsets[i]:offsets[i + 1]]``.
-    cost, search, penalty, n_changepoints, min_size, jump
-        As in :func:`detect`. A criterion takes its noise variance from each series. ``search="single"`` finds the one
+    cost, search, penalty, n_changepoints, min_size, jump, order
+        As in :func:`detect`. A criterion takes its noise from each series. ``search="single"`` finds the one
         clearest change of level of every series, whatever it is worth; penalty, number and jump are then not used, and
         ``level`` or ``fdr`` decides.
     direction
@@ -103,7 +104,7 @@ def detect_many(
     check_rate("level", level)
     check_rate("fdr", fdr)
     check_method("fdr_method", fdr_method)
-    for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump)):
+    for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump), ("order", order)):
         if count is not None and count < 0:
             raise ParameterError(f"{name} is {count}, expected 0 or above")
     batch, starts = _batch(signals, offsets)
@@ -125,6 +126,7 @@ def detect_many(
             n_changepoints=n_changepoints,
             min_size=min_size,
             jump=jump,
+            order=order,
             threads=threads,
         )
     n_series = len(batch) if starts is None else len(starts) - 1

@@ -43,7 +43,10 @@ class Segmentation:
     penalty
         What a changepoint had to be worth, in the unit of the cost; ``None`` where their number was given.
     noise_variance
-        Variance the penalty was made from; ``None`` where it was given as a number, or not needed.
+        Variance the penalty was made from: the long-run variance for criterion "auto", that of what the prediction
+        leaves for cost "ar". ``None`` where the penalty was given as a number, or no variance was needed.
+    autocorrelation
+        Coefficient of the noise from one sample to the next, 0 to 0.98, for criterion "auto"; else ``None``.
     cost_name, search, criterion
         What was asked for; ``search`` is the one that ran.
     assumption
@@ -59,6 +62,7 @@ class Segmentation:
     min_size: int
     penalty: float | None
     noise_variance: float | None
+    autocorrelation: float | None
     cost_name: str
     search: str
     criterion: str

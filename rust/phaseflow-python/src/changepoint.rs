@@ -98,11 +98,12 @@ pub(crate) enum PenaltyArgument {
     Name(String),
 }
 
-/// Changepoints, cost of every segment, penalty, noise variance, search that ran.
-type Found<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Option<f64>, Option<f64>, &'static str);
+/// Changepoints, cost of every segment, penalty, noise variance and its autocorrelation, search that ran.
+type Found<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Option<f64>, Option<f64>, Option<f64>, &'static str);
 
 #[pyfunction]
-#[pyo3(signature = (x, signal, *, cost, search, penalty, n_changepoints, min_size, jump, width, shape, threads))]
+#[pyo3(signature = (x, signal, *, cost, search, penalty, n_changepoints, min_size, jump, width, shape, order, threads))]
 #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
 fn detect<'py>(
     py: Python<'py>,
@@ -116,9 +117,10 @@ fn detect<'py>(
     jump: usize,
     width: Option<usize>,
     shape: &str,
+    order: usize,
     threads: Option<usize>,
 ) -> PyResult<Found<'py>> {
-    let request = request(cost, search, penalty, n_changepoints, min_size, jump)
+    let request = request(cost, search, penalty, n_changepoints, min_size, jump, order)
         .and_then(|request| Ok(Request { width, shape: Shape::from_name(shape)?, ..request }))
         .map_err(|error| to_python(py, error))?;
     let x = x.as_array().to_vec();
@@ -129,6 +131,7 @@ fn detect<'py>(
         PyArray1::from_vec(py, found.costs),
         found.penalty,
         found.noise_variance,
+        found.autocorrelation,
         found.search.name(),
     ))
 }
@@ -140,13 +143,15 @@ pub(crate) fn request(
     n_changepoints: Option<usize>,
     min_size: usize,
     jump: usize,
+    order: usize,
 ) -> phaseflow_core::Result<Request> {
     let penalty = match penalty {
         PenaltyArgument::Value(value) => Penalty::Value(value),
         PenaltyArgument::Name(name) => Penalty::from_name(&name)?,
     };
     let (cost, search) = (CostName::from_name(cost)?, SearchName::from_name(search)?);
-    Ok(Request { cost, search, penalty, n_changepoints, min_size, jump, width: None, shape: Shape::Any })
+    let (width, shape) = (None, Shape::Any);
+    Ok(Request { cost, search, penalty, n_changepoints, min_size, jump, width, shape, order })
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

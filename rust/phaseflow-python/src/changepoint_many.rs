@@ -46,7 +46,7 @@ fn columns<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Bound<'py, PyDi
 
 /// Columns of the changepoints of every series.
 #[pyfunction]
-#[pyo3(signature = (x, signals, offsets, *, cost, search, penalty, n_changepoints, min_size, jump, threads))]
+#[pyo3(signature = (x, signals, offsets, *, cost, search, penalty, n_changepoints, min_size, jump, order, threads))]
 #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
 fn detect_series<'py>(
     py: Python<'py>,
@@ -59,10 +59,11 @@ fn detect_series<'py>(
     n_changepoints: Option<usize>,
     min_size: usize,
     jump: usize,
+    order: usize,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let request =
-        request(cost, search, penalty, n_changepoints, min_size, jump).map_err(|error| to_python(py, error))?;
+        request(cost, search, penalty, n_changepoints, min_size, jump, order).map_err(|error| to_python(py, error))?;
     let x = x.as_array().to_vec();
     let offsets = indices(offsets);
     let signals = BorrowedTensor::borrow("signals", signals)?;

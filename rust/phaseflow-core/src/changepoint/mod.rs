@@ -7,6 +7,7 @@ mod cost;
 mod knots;
 mod linear_algebra;
 mod many;
+mod noise;
 pub mod online;
 mod penalty;
 mod prepare;

@@ -6,11 +6,18 @@
 //! | criterion | penalty |
 //! |---|---|
 //! | `bic` | `parameters * ln(n) * variance` |
+//! | `mbic` | `(2 ln(n) + sum over parameters of a segment of ln(length)) * variance` |
 //! | `aic` | `2 * parameters * variance` |
 //! | `hannan-quinn` | `2 * parameters * ln(ln(n)) * variance` |
+//! | `auto` | `parameters * ln(n) * long-run variance` |
 //!
 //! The variance comes from differences of neighbouring samples, which changes do not reach: it assumes noise that is
-//! independent between samples and equally strong everywhere.
+//! independent between samples and equally strong everywhere. The long-run variance of [`noise`](super::noise) assumes
+//! neither.
+//!
+//! mBIC charges a place twice, because every sample may be one, and each of a segment's own parameters by the samples
+//! that it is estimated from (Zhang and Siegmund 2007, written there as `3 ln(n)` a changepoint and
+//! `ln(length / n)` a segment). The lengths make it a cost of segments that a split may raise.
 
 use ndarray::ArrayView2;
 
@@ -19,8 +26,12 @@ use crate::{Error, Result};
 /// How a penalty is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Penalty {
+    /// Schwarz's criterion in the long-run variance of autocorrelated noise, as strong as in its strongest stretch.
+    Auto,
     /// Bayesian information criterion (Schwarz 1978).
     Bic,
+    /// Zhang and Siegmund's modified criterion (2007).
+    Mbic,
     /// Akaike's information criterion.
     Aic,
     /// Hannan and Quinn's criterion (1979).
@@ -30,10 +41,15 @@ pub enum Penalty {
 }
 
 impl Penalty {
-    const NAMED: [(&'static str, Self); 3] =
-        [("bic", Self::Bic), ("aic", Self::Aic), ("hannan-quinn", Self::HannanQuinn)];
+    const NAMED: [(&'static str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("bic", Self::Bic),
+        ("mbic", Self::Mbic),
+        ("aic", Self::Aic),
+        ("hannan-quinn", Self::HannanQuinn),
+    ];
 
-    /// The criterion named `"bic"`, `"aic"` or `"hannan-quinn"`.
+    /// The criterion named `"auto"`, `"bic"`, `"mbic"`, `"aic"` or `"hannan-quinn"`.
     pub fn from_name(name: &str) -> Result<Self> {
         Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, penalty)| *penalty).ok_or_else(|| {
             Error::UnknownName {
@@ -48,7 +64,8 @@ impl Penalty {
     pub(crate) fn criterion(self, parameters: usize, n_samples: usize, variance: f64) -> Option<f64> {
         let (parameters, n) = (parameters as f64, n_samples as f64);
         match self {
-            Self::Bic => Some(parameters * n.ln() * variance),
+            Self::Auto | Self::Bic => Some(parameters * n.ln() * variance),
+            Self::Mbic => Some(2.0 * n.ln() * variance),
             Self::Aic => Some(2.0 * parameters * variance),
             Self::HannanQuinn => Some(2.0 * parameters * n.ln().ln().max(0.0) * variance),
             Self::Value(_) => None,
@@ -57,7 +74,7 @@ impl Penalty {
 }
 
 /// 1 over the median absolute value of a standard normal deviate.
-const NORMAL_MEDIAN: f64 = 1.482_602_218_505_602;
+pub(crate) const NORMAL_MEDIAN: f64 = 1.482_602_218_505_602;
 
 /// Mean over features of the noise variance: from first differences for costs of levels, from the distance of each
 /// sample to the line through its neighbours for costs of lines. The median resists changes; where it is 0 because

@@ -6,6 +6,9 @@ use super::penalty::Penalty;
 use super::search::Shape;
 use crate::{Error, Result};
 
+/// Most samples that cost "ar" may predict from: its sums take the square of that for every sample.
+const MOST_ORDER: usize = 32;
+
 /// What a segment costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CostName {
@@ -23,6 +26,8 @@ pub enum CostName {
     Linear,
     /// Squared distance from a continuous curve of lines in x.
     ContinuousLinear,
+    /// Squared distance from a linear prediction by the samples before.
+    Autoregressive,
     /// l2 of the samples' ranks.
     Rank,
     /// l2 of the samples' directions.
@@ -53,7 +58,7 @@ pub enum SearchName {
 }
 
 impl CostName {
-    const NAMED: [(&'static str, Self); 10] = [
+    const NAMED: [(&'static str, Self); 11] = [
         ("l2", Self::L2),
         ("l1", Self::L1),
         ("biweight", Self::Biweight),
@@ -61,6 +66,7 @@ impl CostName {
         ("poisson", Self::Poisson),
         ("linear", Self::Linear),
         ("clinear", Self::ContinuousLinear),
+        ("ar", Self::Autoregressive),
         ("rank", Self::Rank),
         ("cosine", Self::Cosine),
         ("rbf", Self::Rbf),
@@ -76,8 +82,9 @@ impl CostName {
     }
 
     /// Parameters that one changepoint adds: its place, and what a segment has of its own.
-    pub(crate) fn parameters(self, features: usize) -> usize {
+    fn parameters(self, features: usize, order: usize) -> usize {
         match self {
+            Self::Autoregressive => 1 + features * (1 + order),
             Self::L2 | Self::L1 | Self::Biweight | Self::Poisson | Self::Rank | Self::Cosine => 1 + features,
             Self::Normal => 1 + features + features * (features + 1) / 2,
             Self::Linear => 1 + 2 * features,
@@ -86,14 +93,18 @@ impl CostName {
     }
 
     /// The least samples with which a segment's own parameters say anything.
-    fn least_size(self, features: usize) -> usize {
-        if self == Self::Normal { 1 + features } else { 1 }
+    fn least_size(self, features: usize, order: usize) -> usize {
+        match self {
+            Self::Normal => 1 + features,
+            Self::Autoregressive => 2 + order,
+            _ => 1,
+        }
     }
 
     /// The power of the signal's unit in the cost.
     pub(crate) fn dimension(self) -> i32 {
         match self {
-            Self::L2 | Self::Biweight | Self::Linear | Self::ContinuousLinear => 2,
+            Self::L2 | Self::Biweight | Self::Linear | Self::ContinuousLinear | Self::Autoregressive => 2,
             Self::L1 => 1,
             Self::Normal | Self::Poisson | Self::Rank | Self::Cosine | Self::Rbf => 0,
         }
@@ -155,6 +166,8 @@ pub struct Request {
     pub width: Option<usize>,
     /// Which way levels may change.
     pub shape: Shape,
+    /// Samples that cost "ar" predicts each sample from.
+    pub order: usize,
 }
 
 impl Request {
@@ -177,7 +190,17 @@ impl Request {
                 "leave those out, or pass cost=\"l1\"",
             );
         }
-        let levels = matches!(self.cost, CostName::L2 | CostName::Rank | CostName::Cosine)
+        let lengths = self.penalty == Penalty::Mbic && !fixed;
+        if whole && lengths {
+            return refuse(
+                format!(
+                    "penalty \"mbic\" charges for the length of each segment, which cost \"{cost}\" does not split into"
+                ),
+                "pass penalty=\"auto\" or \"bic\", or another cost",
+            );
+        }
+        let levels = !lengths
+            && matches!(self.cost, CostName::L2 | CostName::Rank | CostName::Cosine)
             && features == 1
             && self.min_size == 1
             && self.jump == 1;
@@ -217,7 +240,7 @@ impl Request {
             SearchName::Auto | SearchName::Functional if levels => Ok(SearchName::Functional),
             SearchName::Functional => refuse(
                 "search \"functional\" is for the costs \"clinear\" and \"biweight\", and for \"l2\", \"rank\" and \
-                 \"cosine\" of one feature with min_size=1 and jump=1"
+                 \"cosine\" of one feature with min_size=1 and jump=1, without a penalty on lengths (\"mbic\")"
                     .into(),
                 "pass search=\"pelt\" or \"auto\"",
             ),
@@ -227,28 +250,27 @@ impl Request {
 
     /// The request with `min_size` at what the cost needs, where the signal is long enough for that.
     pub(crate) fn raised(self, features: usize, n_samples: usize) -> Self {
-        let least = self.cost.least_size(features).min(n_samples);
+        let least = self.cost.least_size(features, self.order).min(n_samples);
         Self { min_size: if self.min_size > 0 { self.min_size.max(least) } else { 0 }, ..self }
     }
 
     /// The price of a changepoint for a signal that was divided by `unit`. A criterion charges for parameters in what
-    /// `worth` says, which comes back.
-    pub(crate) fn price(
-        self,
-        features: usize,
-        n_samples: usize,
-        unit: f64,
-        worth: impl FnOnce() -> f64,
-    ) -> (f64, Option<f64>) {
+    /// `worth` says.
+    pub(crate) fn price(self, features: usize, n_samples: usize, unit: f64, worth: impl FnOnce() -> f64) -> f64 {
         match self.penalty {
             // Once for every power of the unit: the power itself may overflow.
-            Penalty::Value(value) => ((0..self.cost.dimension()).fold(value, |value, _| value / unit), None),
+            Penalty::Value(value) => (0..self.cost.dimension()).fold(value, |value, _| value / unit),
             criterion => {
-                let worth = worth();
-                let price = criterion.criterion(self.cost.parameters(features), n_samples, worth);
-                (price.unwrap_or(0.0), Some(worth))
+                let parameters = self.cost.parameters(features, self.order);
+                criterion.criterion(parameters, n_samples, worth()).unwrap_or(0.0)
             }
         }
+    }
+
+    /// What a segment is charged for the log of its length.
+    pub(crate) fn charge_for_length(self, features: usize, worth: f64) -> f64 {
+        let own = self.cost.parameters(features, self.order) - 1;
+        if self.penalty == Penalty::Mbic && self.n_changepoints.is_none() { own as f64 * worth } else { 0.0 }
     }
 
     /// Whether the signal (sample, feature), its axis and the parameters make sense.
@@ -292,6 +314,13 @@ impl Request {
             if value == 0 {
                 return Err(Error::OutOfRange { argument, expected: "at least 1".into(), got: "0".into() });
             }
+        }
+        if !(1..=MOST_ORDER).contains(&self.order) {
+            return Err(Error::OutOfRange {
+                argument: "order",
+                expected: format!("1 to {MOST_ORDER}"),
+                got: self.order.to_string(),
+            });
         }
         if let Penalty::Value(value) = self.penalty
             && !(value.is_finite() && value >= 0.0)

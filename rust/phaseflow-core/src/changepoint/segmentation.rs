@@ -3,7 +3,8 @@
 use ndarray::ArrayView2;
 
 use super::centred::unit_axis;
-use super::cost::{L1, L2, Linear, NeverRaisedBySplitting, Normal, Poisson, Rbf};
+use super::cost::{Autoregressive, L1, L2, Lengths, Linear, NeverRaisedBySplitting, Normal, Poisson, Rbf};
+use super::noise::{Lasting, lasting_noise};
 use super::penalty::{Penalty, noise_variance};
 use super::prepare::{Prepared, prepare};
 use super::request::{CostName, Request, SearchName};
@@ -27,8 +28,10 @@ pub struct Segmentation {
     pub costs: Vec<f64>,
     /// Price of a changepoint, where their number was not given.
     pub penalty: Option<f64>,
-    /// Noise variance the penalty was made from, where it was.
+    /// Noise variance the penalty was made from, where it was: the long-run variance for [`Penalty::Auto`].
     pub noise_variance: Option<f64>,
+    /// Coefficient of the noise from one sample to the next, where the penalty was made from it.
+    pub autocorrelation: Option<f64>,
     /// The search that ran.
     pub search: SearchName,
 }
@@ -42,41 +45,54 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     let Prepared { signal, unit } = prepare(request.cost, signal)?;
     let x = unit_axis(x);
     let lines = matches!(request.cost, CostName::Linear | CostName::ContinuousLinear);
+    let fixed = request.n_changepoints.is_some();
+    let dimension = request.cost.dimension();
     // A given penalty or number asks for no noise; sorting it out would take as long as the fastest search.
-    let given = request.n_changepoints.is_some() || matches!(request.penalty, Penalty::Value(_));
+    let given = fixed || matches!(request.penalty, Penalty::Value(_));
     let noise = if given && !matches!(request.cost, CostName::Normal | CostName::Biweight) {
         0.0
     } else {
         noise_variance(&x, signal.view(), lines).max(unit.resolution * unit.resolution)
     };
     let kernel = (request.cost == CostName::Rbf).then(|| Rbf::new(signal.view()));
+    let mut predicted =
+        (request.cost == CostName::Autoregressive).then(|| Autoregressive::new(signal.view(), request.order));
+    // Predictions leave what is new in each sample, which does not last.
+    let lasting = (request.penalty == Penalty::Auto && !fixed && predicted.is_none())
+        .then(|| lasting_noise(&x, signal.view(), lines));
+    let charged = match (&predicted, lasting) {
+        (Some(cost), _) => cost.innovation_variance().max(unit.resolution * unit.resolution),
+        (None, Some(Lasting { long_run, .. })) => long_run.max(noise),
+        (None, None) => noise,
+    };
+    let inflation = lasting.map_or(1.0, |lasting| lasting.inflation);
     // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
     let worth = match request.cost {
-        CostName::L1 => 0.5 * (0.5 * noise).sqrt(), // half the scale of Laplace noise of that variance
-        CostName::Normal | CostName::Poisson | CostName::Rank => 1.0,
-        CostName::Rbf => kernel.as_ref().map_or(1.0, Rbf::noise_variance),
-        _ => noise,
+        CostName::L1 => 0.5 * (0.5 * charged).sqrt(), // half the scale of Laplace noise of that variance
+        CostName::Normal | CostName::Poisson | CostName::Rank => inflation,
+        CostName::Rbf => inflation * kernel.as_ref().map_or(1.0, Rbf::noise_variance),
+        _ => charged,
     };
-    let (penalty, charged) = request.price(features, signal.nrows(), unit.size, || worth);
+    let penalty = request.price(features, signal.nrows(), unit.size, || worth);
+    let charge = request.charge_for_length(features, worth);
     let clip = CLIP * noise.sqrt();
-    let run = Run { x: &x, signal: signal.view(), request, search, penalty, clip };
-    let (changepoints, costs) = match (request.cost, kernel) {
-        (_, Some(mut kernel)) => run.separate(&mut kernel, cancel)?,
-        (CostName::L1, _) => run.separate(&mut L1::new(signal.view()), cancel)?,
-        (CostName::Normal, _) => {
+    let run = Run { x: &x, signal: signal.view(), request, search, penalty, charge, clip };
+    let (changepoints, costs) = match (request.cost, kernel, &mut predicted) {
+        (_, Some(mut kernel), _) => run.separate(&mut kernel, cancel)?,
+        (_, _, Some(cost)) => run.separate(cost, cancel)?,
+        (CostName::L1, ..) => run.separate(&mut L1::new(signal.view()), cancel)?,
+        (CostName::Normal, ..) => {
             let floor = (FLOOR * noise).max(f64::MIN_POSITIVE);
             run.separate(&mut Normal::new(signal.view(), floor), cancel)?
         }
-        (CostName::Poisson, _) => run.separate(&mut Poisson::new(signal.view()), cancel)?,
-        (CostName::Linear, _) => run.separate(&mut Linear::new(&x, signal.view()), cancel)?,
-        (CostName::ContinuousLinear, _) => run.continuous(cancel)?,
-        (CostName::Biweight, _) => run.clipped(cancel)?,
-        (CostName::L2 | CostName::Rank | CostName::Cosine | CostName::Rbf, _) => {
+        (CostName::Poisson, ..) => run.separate(&mut Poisson::new(signal.view()), cancel)?,
+        (CostName::Linear, ..) => run.separate(&mut Linear::new(&x, signal.view()), cancel)?,
+        (CostName::ContinuousLinear, ..) => run.continuous(cancel)?,
+        (CostName::Biweight, ..) => run.clipped(cancel)?,
+        (CostName::L2 | CostName::Rank | CostName::Cosine | CostName::Rbf | CostName::Autoregressive, ..) => {
             run.separate(&mut L2::new(signal.view()), cancel)?
         }
     };
-    let fixed = request.n_changepoints.is_some();
-    let dimension = request.cost.dimension();
     let in_unit = |value: f64, dimension: i32| (0..dimension).fold(value, |value, _| value * unit.size);
     // The log-likelihood of a segment moves by the log of the unit for each of its numbers.
     let per_sample = if request.cost == CostName::Normal { 2.0 * features as f64 * unit.size.ln() } else { 0.0 };
@@ -91,7 +107,9 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
             Penalty::Value(value) => value,
             _ => in_unit(penalty, dimension),
         }),
-        noise_variance: charged.filter(|_| !fixed && dimension > 0).map(|_| in_unit(noise, 2)),
+        noise_variance: (!fixed && dimension > 0 && !matches!(request.penalty, Penalty::Value(_)))
+            .then(|| in_unit(charged, 2)),
+        autocorrelation: lasting.and_then(|lasting| lasting.autocorrelation),
         changepoints,
         search,
     })
@@ -103,6 +121,7 @@ struct Run<'a> {
     request: Request,
     search: SearchName,
     penalty: f64,
+    charge: f64,
     clip: f64,
 }
 
@@ -115,6 +134,7 @@ impl Run<'_> {
     fn separate(&self, cost: &mut impl NeverRaisedBySplitting, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
         let grid = self.grid();
         let stop = self.request.n_changepoints.map_or(Stop::Penalty(self.penalty), Stop::Count);
+        let cost = &mut Lengths { cost, charge: self.charge };
         let changepoints = match (self.search, self.request.n_changepoints) {
             (SearchName::BinarySegmentation, _) => self.counted(binary_segmentation(cost, grid, stop, cancel)?)?,
             (SearchName::BottomUp, _) => self.counted(bottom_up(cost, grid, stop, cancel)?)?,
@@ -131,7 +151,7 @@ impl Run<'_> {
             _ => optimal_penalised(cost, grid, self.penalty, cancel)?,
         };
         let bounds = self.bounds(&changepoints);
-        let costs = bounds.windows(2).map(|bound| cost.of(bound[0], bound[1])).collect();
+        let costs = bounds.windows(2).map(|bound| cost.cost.of(bound[0], bound[1])).collect();
         Ok((changepoints, costs))
     }
 

@@ -1,15 +1,19 @@
 //! What a segment costs: how badly one simple model fits the samples `[start, end)`.
 
+mod autoregressive;
 mod l1;
 mod l2;
+mod lengths;
 mod linear;
 mod log_below;
 mod normal;
 mod poisson;
 mod rbf;
 
+pub(crate) use autoregressive::Autoregressive;
 pub(crate) use l1::L1;
 pub(crate) use l2::L2;
+pub(crate) use lengths::Lengths;
 pub(crate) use linear::{LineMoments, Linear};
 pub(crate) use normal::Normal;
 pub(crate) use poisson::Poisson;

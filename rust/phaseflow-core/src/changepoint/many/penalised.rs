@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::series::{Present, Series};
 use crate::changepoint::centred::{Unit, centre};
-use crate::changepoint::penalty::{level_differences, variance_of};
+use crate::changepoint::noise::Differences;
+use crate::changepoint::penalty::{Penalty, level_differences, variance_of};
 use crate::changepoint::request::{CostName, Request, SearchName};
 use crate::changepoint::search::{Envelope, functional};
 use crate::changepoint::segmentation::detect;
@@ -44,6 +45,7 @@ struct Memory {
     x: Vec<f64>,
     scaled: Vec<f64>,
     differences: Vec<f64>,
+    lags: Differences,
     envelope: Envelope,
 }
 
@@ -86,7 +88,7 @@ struct Batch<'a, E> {
 impl<E: Element> Batch<'_, E> {
     /// Changes of level of one feature, as indices of the samples that are there.
     fn levels(&self, memory: &mut Memory, cancel: &Cancel) -> Result<Vec<usize>> {
-        let Memory { present, scaled, differences, envelope, .. } = memory;
+        let Memory { present, scaled, differences, lags, envelope, .. } = memory;
         let n_samples = present.values.len();
         if n_samples < 2 {
             return Ok(Vec::new());
@@ -95,9 +97,13 @@ impl<E: Element> Batch<'_, E> {
         scaled.extend(&present.values);
         let Ok(column) = ArrayViewMut2::from_shape((n_samples, 1), scaled) else { return Ok(Vec::new()) };
         let Unit { size, resolution } = centre(column);
-        differences.clear();
-        differences.extend(level_differences(scaled));
-        let price = self.request.price(1, n_samples, size, || variance_of(differences).max(resolution * resolution)).0;
+        let price = self.request.price(1, n_samples, size, || {
+            differences.clear();
+            differences.extend(level_differences(scaled));
+            let variance = variance_of(differences).max(resolution * resolution);
+            let lasts = self.request.penalty == Penalty::Auto;
+            if lasts { lags.lasting(&[], scaled, false).long_run.max(variance) } else { variance }
+        });
         functional(scaled, price, envelope, cancel)
     }
 
@@ -107,6 +113,15 @@ impl<E: Element> Batch<'_, E> {
         let count = self.request.n_changepoints;
         if n_samples < 2 * self.request.min_size && count.unwrap_or(0) == 0 {
             return Ok(Vec::new());
+        }
+        if self.request.cost == CostName::Autoregressive
+            && let Some(gap) = present.at.windows(2).find(|pair| pair[1] > pair[0] + 1)
+        {
+            return Err(Error::NotFinite {
+                argument: "signals",
+                index: format!("{index}, {} (cost \"ar\" predicts each sample from those before it)", gap[0] + 1),
+                value: f64::NAN,
+            });
         }
         let start = self.series.axis_start(index);
         x.clear();

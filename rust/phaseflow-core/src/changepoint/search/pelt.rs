@@ -4,15 +4,16 @@
 //! If `F(s) + cost(s, t) > F(t)`, then a last segment that starts at `s` is beaten by one that starts at `t` for every
 //! later end, because a split never raises the cost. With `min_size > 1` the segment from `t` must be long enough to
 //! exist: `s` may be dropped only for ends from `t + min_size` on. Dropping it at once loses the optimum (ruptures
-//! 1.1.10 and ports of it do).
+//! 1.1.10 and ports of it do). Where a split may raise the cost by `room`, `F(s) + cost(s, t) > F(t) + room` is what
+//! drops a start.
 
 use super::{Grid, changepoints};
-use crate::changepoint::cost::NeverRaisedBySplitting;
+use crate::changepoint::cost::{Cost, Lengths, NeverRaisedBySplitting};
 use crate::{Cancel, Result};
 
 /// The cheapest segmentation at a penalty.
 pub(crate) fn pelt(
-    cost: &mut impl NeverRaisedBySplitting,
+    cost: &mut Lengths<'_, impl NeverRaisedBySplitting>,
     grid: Grid,
     penalty: f64,
     cancel: &Cancel,
@@ -25,6 +26,7 @@ pub(crate) fn pelt(
     let mut expires = vec![usize::MAX; grid.n_samples + 1];
     let mut first_to_expire = usize::MAX;
     let mut values = Vec::new();
+    let room = cost.room(grid.n_samples);
     for end in grid.ends() {
         cancel.check()?;
         if end >= first_to_expire {
@@ -58,7 +60,7 @@ pub(crate) fn pelt(
         }
         (best[end], before[end]) = (least.0 + penalty, least.1);
         for (&value, &start) in values.iter().zip(&starts) {
-            if value > best[end] {
+            if value > best[end] + room {
                 expires[start] = expires[start].min(end + grid.min_size);
                 first_to_expire = first_to_expire.min(expires[start]);
             }
