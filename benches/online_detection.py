@@ -42,19 +42,22 @@ def noise(random, n_samples, rho=0.0, freedom=None):
     return new
 
 
-def announced(y):
-    detector = pf.OnlineDetector()
+def announced(y, observation="normal"):
+    detector = pf.OnlineDetector(observation)
     return [change for x, value in enumerate(y) if (change := detector.update(x, value))]
 
 
 def false_alarms(n_series):
-    print(f"\nseries of 1000 samples without a change, of {n_series}\n  {'noise':20s} with an alarm   alarms in all")
+    print(f"\nannouncements in {n_series} series of 1000 samples without a change, and how many series have one")
+    print(f"  {'noise':20s} {'normal':>12s} {'autoregressive':>18s}")
     rows = {}
     for name, (rho, freedom) in NOISES.items():
-        counts = [len(announced(noise(np.random.default_rng(seed), 1000, rho, freedom))) for seed in range(n_series)]
-        rows[name] = {"series_with_alarm": int(np.count_nonzero(counts)), "alarms": sum(counts)}
-        print(f"  {name:20s} {np.count_nonzero(counts):13d} {sum(counts):15d}")
-    return {"case": "false alarms", "series": n_series, "samples": 1000, "found": rows}
+        series = [noise(np.random.default_rng(seed), 1000, rho, freedom) for seed in range(n_series)]
+        counts = {model: [len(announced(y, model)) for y in series] for model in ("normal", "autoregressive")}
+        rows[name] = {model: [sum(found), int(np.count_nonzero(found))] for model, found in counts.items()}
+        cells = [f"{alarms:6d} in {with_one:3d}" for alarms, with_one in rows[name].values()]
+        print(f"  {name:20s} {cells[0]:>12s} {cells[1]:>18s}")
+    return {"case": "false alarms", "series": n_series, "samples": 1000, "announcements, series with one": rows}
 
 
 def steps(n_series):

@@ -7,16 +7,26 @@ from scipy import integrate, stats
 from scipy.special import betaln, gammaln
 
 
-def log_evidence(observation, prior, x, y):
-    """Log probability of one whole segment: the prior integrated over its parameters in closed form."""
+def log_evidence(observation, prior, x, y, before=None):
+    """Log probability of one whole segment: the prior integrated over its parameters in closed form.
+
+    ``before`` is the sample before the segment, if there is one.
+    """
     y = np.asarray(y, float)
     n = len(y)
-    if observation in ("normal", "linear"):
+    if observation in ("normal", "linear", "autoregressive"):
         # A multivariate Student t: the parameters integrated out of normal samples (Murphy 2007, eq. 8.41 and on).
-        columns = [np.ones(n)] if observation == "normal" else [np.ones(n), np.asarray(x) - x[0]]
+        previous = np.r_[prior["mean"] if before is None else before, y[:-1]] - prior["mean"]
+        columns = {
+            "normal": [np.ones(n)],
+            "linear": [np.ones(n), np.asarray(x) - x[0]],
+            "autoregressive": [np.ones(n), previous],
+        }[observation]
         precision = [prior["kappa"]] if observation == "normal" else [prior["kappa"], prior["slope_kappa"]]
         design = np.stack(columns, axis=1)
         shape = np.eye(n) + design @ np.diag(1 / np.array(precision)) @ design.T
+        if observation == "autoregressive":  # the samples of the design are those explained: one at a time
+            return _one_by_one(y, design, np.array(precision), prior)
         scale = prior["beta"] / prior["alpha"] * shape
         return stats.multivariate_t.logpdf(y, np.full(n, prior["mean"]), scale, df=2 * prior["alpha"])
     if observation == "level":
@@ -32,6 +42,21 @@ def log_evidence(observation, prior, x, y):
     return betaln(alpha + y.sum(), beta + n - y.sum()) - betaln(alpha, beta)
 
 
+def _one_by_one(y, design, precision, prior):
+    """Sample after sample, each given those before it: the whole posterior anew every time."""
+    log = 0.0
+    for k in range(len(y)):
+        rows = design[:k]
+        scatter = np.diag(precision) + rows.T @ rows
+        start = np.array([prior["mean"], 0.0])
+        mean = np.linalg.solve(scatter, precision * start + rows.T @ y[:k])
+        beta = prior["beta"] + 0.5 * (y[:k] @ y[:k] + start @ (precision * start) - mean @ scatter @ mean)
+        alpha = prior["alpha"] + k / 2
+        spread = beta / alpha * (1 + design[k] @ np.linalg.solve(scatter, design[k]))
+        log += stats.t.logpdf(y[k], 2 * alpha, design[k] @ mean, np.sqrt(spread))
+    return log
+
+
 def start_posterior(observation, prior, x, y, expected_length, min_size=1):
     """Probability of every start of the last segment, and the log evidence, by summing over all segmentations."""
     n, hazard = len(y), 1 / expected_length
@@ -44,7 +69,7 @@ def start_posterior(observation, prior, x, y, expected_length, min_size=1):
         for a, b in pairwise([0, *cuts, n]):
             # Each sample from the one after the shortest segment on might have begun a new one.
             log += max(b - a - min_size, 0) * np.log1p(-hazard)
-            log += log_evidence(observation, prior, x[a:b], y[a:b])
+            log += log_evidence(observation, prior, x[a:b], y[a:b], y[a - 1] if a else None)
         last = cuts[-1] if cuts else 0
         weights[last] = np.logaddexp(weights[last], log)
     evidence = np.logaddexp.reduce(weights)

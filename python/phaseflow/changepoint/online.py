@@ -69,8 +69,8 @@ class OnlineDetector:
     ----------
     observation
         What the samples of one segment look like: ``"normal"``, mean and variance unknown; ``"level"``, the mean
-        unknown and the variance known; ``"linear"``, normal about a line in x; ``"poisson"``, counts; ``"bernoulli"``,
-        0 or 1.
+        unknown and the variance known; ``"linear"``, normal about a line in x; ``"autoregressive"``, normal about a
+        mean and a part of how far the sample before lay from it; ``"poisson"``, counts; ``"bernoulli"``, 0 or 1.
     prior
         The parameters of the conjugate prior of a segment, by name. Without it the prior is made from the first
         ``warm_up`` samples, which then count as samples too.
@@ -80,6 +80,7 @@ class OnlineDetector:
         * ``"level"``: ``mean`` and ``variance`` of the levels, ``noise_variance``;
         * ``"linear"``: as ``"normal"``, the mean that at a segment's first x, and ``slope_kappa``: the slope is normal
           about 0 with the noise variance over ``slope_kappa``;
+        * ``"autoregressive"``: the same, for the slope on the distance of the sample before from ``mean``;
         * ``"poisson"``: ``alpha`` and ``beta``: the rate is gamma, about ``alpha / beta``, worth ``beta`` samples;
         * ``"bernoulli"``: ``alpha`` ones and ``beta`` zeros.
     expected_length
@@ -115,10 +116,10 @@ class OnlineDetector:
     normal noise wild samples: one at 6 standard deviations passes for a segment in a quarter of cases with
     ``min_size=3``, in few with 5.
 
-    At the defaults 1 or 2 of 100 series of 1000 samples of independent normal noise have an announcement, but 6 of 10 with
-    a correlation of 0.3 between samples or the tails of Student's t with 5 degrees of freedom, and all with 0.6. A step
-    of 3 standard deviations after 100 samples is announced with its third sample, one of 1 after 20
-    (``benches/online_detection.py``).
+    Of series of 1000 samples of independent normal noise, 1 in 50 has an announcement at the defaults; of those with a
+    correlation of 0.3 or 0.6 between samples 33 and 50 in 50, with ``"autoregressive"`` 1; with the tails of Student's
+    t with 5 degrees of freedom 38 with either. A step of 3 standard deviations after 100 samples is announced with its
+    third sample, one of 1 after 20 (``benches/online_detection.py``).
 
     The log probabilities are those of the published closed forms (Murphy 2007), in f64.
 

@@ -15,6 +15,7 @@ from phaseflow.exceptions import NotFiniteError, ParameterError
 
 _LEVEL_SAMPLES = 0.01  # what the prior's mean is worth: levels spread over 1 / sqrt(0.01) = 10 noise deviations
 _NOISE_SHARE = 1 / 6  # alpha for one sample: the noise estimate is worth a third of them
+_CORRELATION = 0.5  # standard deviation of the prior of what is left of a sample in the next one
 _MEDIAN_OF_NORMAL = 0.6744897501960817
 
 
@@ -39,6 +40,8 @@ def default_prior(observation: str, x: NDArray[np.float64], values: NDArray[np.f
     prior = {"mean": mean, "kappa": _LEVEL_SAMPLES, "alpha": alpha, "beta": alpha * noise}
     if observation == "linear":
         prior["slope_kappa"] = _LEVEL_SAMPLES * float(x[-1] - x[0]) ** 2
+    if observation == "autoregressive":
+        prior["slope_kappa"] = noise / _CORRELATION**2
     return prior
 
 

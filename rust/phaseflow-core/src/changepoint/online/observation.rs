@@ -6,6 +6,7 @@
 //! | `normal` | normal, mean m, variance v | v ~ inverse gamma(alpha, beta), m ~ normal(mean, v / kappa) | Student t |
 //! | `level` | normal, mean m, variance known | m ~ normal(mean, variance) | normal |
 //! | `linear` | normal about c + d (x - first x) | as `normal`; d ~ normal(0, v / `slope_kappa`) | Student t |
+//! | `autoregressive` | normal about c + d (sample before - mean) | as `linear` | Student t |
 //! | `poisson` | counts of rate r | r ~ gamma(alpha, rate beta) | negative binomial |
 //! | `bernoulli` | 0 or 1, probability p of 1 | p ~ beta(alpha, beta) | Bernoulli |
 
@@ -26,15 +27,17 @@ enum Family {
     Normal,
     Level,
     Linear,
+    Autoregressive,
     Poisson,
     Bernoulli,
 }
 
 impl Family {
-    const NAMED: [(&'static str, Self); 5] = [
+    const NAMED: [(&'static str, Self); 6] = [
         ("normal", Self::Normal),
         ("level", Self::Level),
         ("linear", Self::Linear),
+        ("autoregressive", Self::Autoregressive),
         ("poisson", Self::Poisson),
         ("bernoulli", Self::Bernoulli),
     ];
@@ -44,7 +47,7 @@ impl Family {
         match self {
             Self::Normal => &["mean", "kappa", "alpha", "beta"],
             Self::Level => &["mean", "variance", "noise_variance"],
-            Self::Linear => &["mean", "kappa", "slope_kappa", "alpha", "beta"],
+            Self::Linear | Self::Autoregressive => &["mean", "kappa", "slope_kappa", "alpha", "beta"],
             Self::Poisson | Self::Bernoulli => &["alpha", "beta"],
         }
     }
@@ -89,7 +92,7 @@ impl Observation {
                 (fresh[0], fresh[1]) = (value("mean")?, 1.0 / value("variance")?);
                 noise_variance = value("noise_variance")?;
             }
-            Family::Linear => {
+            Family::Linear | Family::Autoregressive => {
                 // Mean and slope, their covariance over the noise variance (00, 01, 11), alpha, beta.
                 let (level, slope) = (1.0 / value("kappa")?, 1.0 / value("slope_kappa")?);
                 fresh = [value("mean")?, 0.0, level, 0.0, slope, value("alpha")?, value("beta")?];
@@ -104,6 +107,16 @@ impl Observation {
         self.fresh
     }
 
+    /// What a sample is regressed on: x since the segment's first sample, or how far the sample before lay from the
+    /// prior's mean (not at all for the first of all, whose `before` is NaN).
+    pub(super) fn regressor(&self, since: f64, before: f64) -> f64 {
+        match self.family {
+            Family::Autoregressive if before.is_nan() => 0.0,
+            Family::Autoregressive => before - self.fresh[0],
+            _ => since,
+        }
+    }
+
     /// Whether a segment may hold this sample.
     pub(super) fn check(&self, value: f64) -> Result<()> {
         let expected = match self.family {
@@ -114,8 +127,8 @@ impl Observation {
         Err(Error::OutOfRange { argument: "value", expected: expected.into(), got: value.to_string() })
     }
 
-    /// Log of the probability (density) of `value` as the segment's next sample, `x` after its first, and what is known
-    /// of the segment with it.
+    /// Log of the probability (density) of `value` as the segment's next sample, with its [`Observation::regressor`], and
+    /// what is known of the segment with it.
     pub(super) fn next(&self, known: &Known, x: f64, value: f64) -> (f64, Known) {
         let mut after = *known;
         let log = match self.family {
@@ -135,7 +148,7 @@ impl Observation {
                 let variance = 1.0 / precision + self.noise_variance;
                 -0.5 * ((2.0 * PI * variance).ln() + distance * distance / variance)
             }
-            Family::Linear => {
+            Family::Linear | Family::Autoregressive => {
                 let [level, slope, v00, v01, v11, alpha, beta] = *known;
                 let (a, b) = (v00 + v01 * x, v01 + v11 * x);
                 let spread = 1.0 + a + b * x;

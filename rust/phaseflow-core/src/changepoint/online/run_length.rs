@@ -56,6 +56,7 @@ pub struct RunLengths {
     /// Samples so far.
     pub(super) count: usize,
     pub(super) last_x: f64,
+    last_value: f64,
     pub(super) since: Moments,
     log_evidence: f64,
 }
@@ -83,7 +84,16 @@ impl RunLengths {
         }
         let starts = Vec::new();
         let since = Moments::default();
-        Ok(Self { observation, settings, starts, count: 0, last_x: f64::NEG_INFINITY, since, log_evidence: 0.0 })
+        Ok(Self {
+            observation,
+            settings,
+            starts,
+            count: 0,
+            last_x: f64::NEG_INFINITY,
+            last_value: f64::NAN,
+            since,
+            log_evidence: 0.0,
+        })
     }
 
     /// Samples so far.
@@ -120,7 +130,8 @@ impl RunLengths {
         let mut starts = Vec::with_capacity(self.starts.len() + 1);
         let mut may_end = 0.0;
         for start in &self.starts {
-            let (log, known) = self.observation.next(&start.known, x - start.x, value);
+            let (log, known) =
+                self.observation.next(&start.known, self.observation.regressor(x - start.x, self.last_value), value);
             let mut stays = 0.0;
             if start.sample + min_size <= self.count {
                 may_end += start.log.exp();
@@ -130,7 +141,11 @@ impl RunLengths {
         }
         let first = self.count == 0;
         if first || may_end > 0.0 {
-            let (log, known) = self.observation.next(&self.observation.fresh(), 0.0, value);
+            let (log, known) = self.observation.next(
+                &self.observation.fresh(),
+                self.observation.regressor(0.0, self.last_value),
+                value,
+            );
             starts.push(Start {
                 sample: self.count,
                 x,
@@ -152,7 +167,7 @@ impl RunLengths {
             });
         }
         self.drop_the_unlikely(&mut starts);
-        (self.starts, self.since, self.last_x) = (starts, since, x);
+        (self.starts, self.since, self.last_x, self.last_value) = (starts, since, x, value);
         self.count += 1;
         self.log_evidence += evidence;
         Ok(())
@@ -187,7 +202,7 @@ impl RunLengths {
     /// All that changes with the samples, as numbers: totals, then every start.
     pub fn store(&self) -> Vec<f64> {
         let three = |moments: Moments| [moments.count, moments.mean, moments.squares];
-        let mut numbers = vec![self.count as f64, self.last_x, self.log_evidence];
+        let mut numbers = vec![self.count as f64, self.last_x, self.last_value, self.log_evidence];
         numbers.extend(three(self.since));
         for start in &self.starts {
             numbers.extend([start.sample as f64, start.x, start.x_before, start.log]);
@@ -206,14 +221,15 @@ impl RunLengths {
             got: format!("{} numbers", numbers.len()),
         };
         let three = |numbers: &[f64]| Moments { count: numbers[0], mean: numbers[1], squares: numbers[2] };
-        let (totals, starts) = numbers.split_at_checked(6).ok_or_else(broken)?;
+        let (totals, starts) = numbers.split_at_checked(7).ok_or_else(broken)?;
         let whole = |number: f64| number >= 0.0 && number.fract() == 0.0 && number < 9e15;
         let samples_in_order = starts.chunks_exact(STORED).all(|start| whole(start[0]) && start[0] < totals[0]);
         if !whole(totals[0]) || !starts.len().is_multiple_of(STORED) || !samples_in_order {
             return Err(broken());
         }
-        (self.count, self.last_x, self.log_evidence) = (totals[0] as usize, totals[1], totals[2]);
-        self.since = three(&totals[3..]);
+        (self.count, self.last_x, self.last_value) = (totals[0] as usize, totals[1], totals[2]);
+        self.log_evidence = totals[3];
+        self.since = three(&totals[4..]);
         self.starts = starts
             .chunks_exact(STORED)
             .map(|numbers| {
