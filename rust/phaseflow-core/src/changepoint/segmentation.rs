@@ -89,6 +89,9 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
         (CostName::Linear, ..) => run.separate(&mut Linear::new(&x, signal.view()), cancel)?,
         (CostName::ContinuousLinear, ..) => run.continuous(cancel)?,
         (CostName::Biweight, ..) => run.clipped(cancel)?,
+        (CostName::L2 | CostName::Rank | CostName::Cosine, ..) if search == SearchName::Functional => {
+            run.levels(cancel)?
+        }
         (CostName::L2 | CostName::Rank | CostName::Cosine | CostName::Rbf | CostName::Autoregressive, ..) => {
             run.separate(&mut L2::new(signal.view()), cancel)?
         }
@@ -141,17 +144,32 @@ impl Run<'_> {
             (SearchName::Seeded, _) => self.counted(seeded(cost, grid, stop, cancel)?)?,
             (SearchName::Window, _) => self.counted(window(cost, grid, self.request.width, stop, cancel)?)?,
             (_, Some(count)) => self.enough(optimal_fixed(cost, grid, count, cancel)?)?,
-            (SearchName::Functional, _) if self.request.shape != Shape::Any => {
-                shaped(&self.signal.column(0).to_vec(), self.penalty, self.request.shape, cancel)?
-            }
-            (SearchName::Functional, _) => {
-                functional(&self.signal.column(0).to_vec(), self.penalty, &mut Envelope::default(), cancel)?
-            }
             (SearchName::Pelt, _) => pelt(cost, grid, self.penalty, cancel)?,
             _ => optimal_penalised(cost, grid, self.penalty, cancel)?,
         };
         let bounds = self.bounds(&changepoints);
         let costs = bounds.windows(2).map(|bound| cost.cost.of(bound[0], bound[1])).collect();
+        Ok((changepoints, costs))
+    }
+
+    /// For levels of one feature by functional pruning, which needs no sums over all segments.
+    fn levels(&self, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
+        let y = self.signal.column(0).to_vec();
+        let changepoints = match self.request.shape {
+            Shape::Any => functional(&y, self.penalty, &mut Envelope::default(), cancel)?,
+            shape => shaped(&y, self.penalty, shape, cancel)?,
+        };
+        let cost = |part: &[f64]| {
+            // About its first sample, so that a constant costs exactly 0; the second sum corrects the rounded mean.
+            let count = part.len() as f64;
+            let mean = part.iter().map(|y| y - part[0]).sum::<f64>() / count;
+            let (sum, squares) = part.iter().fold((0.0, 0.0), |(sum, squares), y| {
+                let apart = (y - part[0]) - mean;
+                (sum + apart, squares + apart * apart)
+            });
+            (squares - sum * sum / count).max(0.0)
+        };
+        let costs = self.bounds(&changepoints).windows(2).map(|bound| cost(&y[bound[0]..bound[1]])).collect();
         Ok((changepoints, costs))
     }
 
