@@ -63,7 +63,7 @@ def test_logits_patterns_and_gradients_are_those_of_plain_matrix_products(config
     slow = gradients(logits, targets, weights)
     fast = gradients(model(tokens), targets, weights)
     for name, a, b in zip(weights, fast, slow, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("positions", ["press", "rotary", "learned", "relative"])

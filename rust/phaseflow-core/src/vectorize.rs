@@ -20,8 +20,28 @@ pub(crate) fn vectorize<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Runs `work`, compiled for AVX2 with fused multiplication and addition where the machine has both; it is told whether
+/// it may fuse. A fused product is rounded once instead of twice, so the last bits depend on the machine.
+#[inline]
+pub(crate) fn vectorize_fused<R>(work: impl FnOnce(bool) -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: `with_fused` needs nothing but the instruction sets that were detected one line above.
+            return unsafe { with_fused(work) };
+        }
+    }
+    work(false)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
     work()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_fused<R>(work: impl FnOnce(bool) -> R) -> R {
+    work(true)
 }

@@ -48,9 +48,16 @@ impl Sums {
     }
 
     /// Of a head whose queries (times the scale of their products) and keys, both `(pos, d_head)`, and log-sum-exp
-    /// `(pos,)` are given; see [`Compact`](super::Compact).
-    pub fn of_parts(index: &TokenIndex, example: usize, queries: &[f64], keys: &[f64], log_sum_exp: &[f64]) -> Self {
-        let head = Head { queries, keys, log_sum_exp, width: keys.len() / index.context().max(1) };
+    /// `(pos,)` are given; see [`Compact`](super::Compact). `half` says that the first two are stored in sixteen bits.
+    pub fn of_parts(
+        index: &TokenIndex,
+        example: usize,
+        queries: &[f64],
+        keys: &[f64],
+        log_sum_exp: &[f64],
+        half: bool,
+    ) -> Self {
+        let head = Head { queries, keys, log_sum_exp, width: keys.len() / index.context().max(1), half };
         Self::of_compact(index.example(example), index.context(), &head)
     }
 }

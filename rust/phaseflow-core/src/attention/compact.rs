@@ -7,7 +7,6 @@
 
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 
-use super::entropy::RowSums;
 use super::input::check_context;
 use crate::exponential::exp;
 use crate::tensor::{Element, TensorView};
@@ -100,6 +99,7 @@ impl Compact<'_> {
             keys: widened(&self.keys, example, key_head),
             log_sum_exp: widened(&self.log_sum_exp, example, head),
             width: lengths.width,
+            half: [&self.queries, &self.keys].iter().all(|part| part.dtype().size() == 2),
         }
     }
 }
@@ -110,12 +110,13 @@ pub(super) struct OwnedHead {
     keys: Vec<f64>,
     log_sum_exp: Vec<f64>,
     width: usize,
+    half: bool,
 }
 
 impl OwnedHead {
     pub(super) fn as_head(&self) -> Head<'_> {
-        let Self { queries, keys, log_sum_exp, width } = self;
-        Head { queries, keys, log_sum_exp, width: *width }
+        let Self { queries, keys, log_sum_exp, width, half } = self;
+        Head { queries, keys, log_sum_exp, width: *width, half: *half }
     }
 }
 
@@ -126,6 +127,8 @@ pub(super) struct Head<'a> {
     pub(super) keys: &'a [f64],
     pub(super) log_sum_exp: &'a [f64],
     pub(super) width: usize,
+    /// Whether queries and keys are stored in sixteen bits.
+    pub(super) half: bool,
 }
 
 impl Head<'_> {
@@ -134,45 +137,11 @@ impl Head<'_> {
         exp(self.logarithm(query, key))
     }
 
-    /// What a query attends to, the keys up to itself, into `row`; with the row's sum, and its entropy, for which the
-    /// logarithms are at hand: `0 - sum p ln p`.
-    pub(super) fn row(&self, query: usize, row: &mut Vec<f64>) -> RowSums {
-        row.clear();
-        vectorize(
-            #[inline(always)]
-            || {
-                row.extend((0..=query).map(|key| self.logarithm(query, key)));
-                let (mut entropy, mut mass) = ([0.0; LANES], [0.0; LANES]);
-                let (blocks, rest) = row.as_chunks_mut::<LANES>();
-                for block in blocks {
-                    for lane in 0..LANES {
-                        entropy[lane] += rebuild(&mut block[lane]);
-                        mass[lane] += block[lane];
-                    }
-                }
-                for (lane, entry) in rest.iter_mut().enumerate() {
-                    entropy[lane] += rebuild(entry);
-                    mass[lane] += *entry;
-                }
-                let together = |lanes: [f64; LANES]| (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-                RowSums { entropy: 0.0 - together(entropy), mass: together(mass) }
-            },
-        )
-    }
-
     #[inline(always)]
     fn logarithm(&self, query: usize, key: usize) -> f64 {
         let of = |index: usize| index * self.width..(index + 1) * self.width;
         dot(&self.queries[of(query)], &self.keys[of(key)]) - self.log_sum_exp[query]
     }
-}
-
-/// Turns a logarithm into its number `p` and returns `p ln p`, 0 at 0.
-#[inline(always)]
-fn rebuild(entry: &mut f64) -> f64 {
-    let logarithm = *entry;
-    *entry = exp(logarithm);
-    if *entry == 0.0 { 0.0 } else { *entry * logarithm }
 }
 
 /// In four partial sums, which the compiler keeps in one register.
@@ -192,6 +161,12 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn widened(view: &TensorView<'_>, example: usize, head: usize) -> Vec<f64> {
     with_view!(view, |array| {
         let part = array.view().index_axis_move(Axis(0), example).index_axis_move(Axis(0), head);
-        part.iter().map(|value| value.to_f64()).collect()
+        match part.as_slice() {
+            Some(side_by_side) => vectorize(
+                #[inline(always)]
+                || side_by_side.iter().map(|value| value.to_f64()).collect(),
+            ),
+            None => part.iter().map(|value| value.to_f64()).collect(),
+        }
     })
 }

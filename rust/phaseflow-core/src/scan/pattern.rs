@@ -139,6 +139,7 @@ impl<'a> Cut<'a> {
             Pattern::Compact { queries, keys, log_sum_exp, scale } => {
                 let index = self.source.index;
                 let (context, width) = (index.context(), axis(queries, 3));
+                let half = float(queries)?.size() == 2 && float(keys)?.size() == 2;
                 let mut found = Vec::with_capacity(unit.len());
                 for pair in unit {
                     cancel.check()?;
@@ -149,7 +150,7 @@ impl<'a> Cut<'a> {
                     room.queries.iter_mut().for_each(|query| *query *= scale);
                     widen(log_sum_exp, pair, context, &mut room.bytes, &mut room.log_sum_exp)?;
                     let example = pair / self.heads;
-                    found.push(Sums::of_parts(index, example, &room.queries, &room.keys, &room.log_sum_exp));
+                    found.push(Sums::of_parts(index, example, &room.queries, &room.keys, &room.log_sum_exp, half));
                 }
                 Ok(found)
             }

@@ -8,8 +8,11 @@ use crate::archive::physical_memory;
 use crate::attention::{HeadScores, Sums};
 use crate::{Cancel, Error, Result};
 
-/// What one thread reads at once at most: disks give their full rate from here on, and it stays in the cache of a core.
-const LARGEST_BLOCK: usize = 8 << 20;
+/// What one thread reads at once at most: it stays in the cache of a core until it is computed on, which on cached files
+/// is 1.5 times as fast as blocks of 16 MB.
+const LARGEST_BLOCK: usize = 1 << 20;
+/// How far ahead the disk reads: several of the blocks that give its full rate.
+const AHEAD: usize = 24 << 20;
 /// The least that makes sense.
 const SMALLEST_BLOCK: usize = 64 << 10;
 /// Threads more than cores: while one waits for the disk another computes.
@@ -47,8 +50,10 @@ pub fn head_scores(
         .collect();
     let whole: usize = units.iter().map(|(_, cut, unit)| cut.bytes(unit)).sum();
     let too_large_to_keep = whole > physical_memory() / KEPT_SHARE;
+    let ahead = AHEAD / block;
+    units.iter().take(ahead).for_each(|(_, cut, unit)| cut.prefetch(unit));
     let found = in_order(units.len(), threads, cancel, |at, room: &mut Room| {
-        if let Some((_, cut, later)) = units.get(at + threads) {
+        if let Some((_, cut, later)) = units.get(at + ahead) {
             cut.prefetch(later);
         }
         let (_, cut, unit) = &units[at];

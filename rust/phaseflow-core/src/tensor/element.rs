@@ -2,6 +2,7 @@
 //!
 //! Every one widens to f64 without rounding, so a kernel that accumulates in f64 is exact on its input.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::half_precision::{bf16_to_f32, f16_to_f32};
@@ -48,6 +49,11 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn to_f64(self) -> f64;
     /// The value in single precision; exact for all but f64.
     fn to_f32(self) -> f32;
+    /// The bits of numbers that have sixteen of them: few enough for a table of any function.
+    #[inline(always)]
+    fn sixteen_bits(_: &[Self]) -> Option<&[u16]> {
+        None
+    }
 }
 
 impl Element for f16 {
@@ -60,6 +66,10 @@ impl Element for f16 {
     fn to_f32(self) -> f32 {
         f16_to_f32(self.to_bits())
     }
+    #[inline(always)]
+    fn sixteen_bits(numbers: &[Self]) -> Option<&[u16]> {
+        Some(numbers.reinterpret_cast())
+    }
 }
 
 impl Element for bf16 {
@@ -71,6 +81,10 @@ impl Element for bf16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         bf16_to_f32(self.to_bits())
+    }
+    #[inline(always)]
+    fn sixteen_bits(numbers: &[Self]) -> Option<&[u16]> {
+        Some(numbers.reinterpret_cast())
     }
 }
 

@@ -1,0 +1,94 @@
+//! The arithmetic of rebuilding a row of attention, in single and in double precision.
+//!
+//! `exp(x)` in single precision is that of `exponential.rs` with a series to r⁷/7!, whose rest is below half a unit in
+//! the last place; the result is good to one. Below -87, where singles begin to lose bits, it is 0; above 88 infinite.
+
+use crate::exponential::exp;
+use crate::tensor::Element;
+
+/// What a row is computed in.
+pub(super) trait Lane: Element + Default + std::ops::Sub<Output = Self> {
+    fn narrow(value: f64) -> Self;
+    /// `a · b + c`, rounded once where `FUSED` says that the machine has an instruction for it.
+    fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self;
+    fn exp(self) -> Self;
+}
+
+impl Lane for f64 {
+    #[inline(always)]
+    fn narrow(value: f64) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self {
+        if FUSED { a.mul_add(b, c) } else { a * b + c }
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        exp(self)
+    }
+}
+
+impl Lane for f32 {
+    #[inline(always)]
+    fn narrow(value: f64) -> Self {
+        value as f32
+    }
+    #[inline(always)]
+    fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self {
+        if FUSED { a.mul_add(b, c) } else { a * b + c }
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        single_exp(self)
+    }
+}
+
+/// `exp(x)` in single precision; NaN of NaN.
+#[inline(always)]
+fn single_exp(x: f32) -> f32 {
+    /// 1.5 · 2^23.
+    const INTEGER: f32 = 12_582_912.0;
+    /// ln 2 to nine bits, so that a multiple of it is exact, and the rest of it.
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const LEAST: f32 = -87.0;
+    const MOST: f32 = 88.0;
+    let clamped = if x < LEAST { LEAST } else { x };
+    let clamped = if clamped > MOST { MOST } else { clamped };
+    let shifted = clamped * std::f32::consts::LOG2_E + INTEGER;
+    let k = shifted - INTEGER;
+    let r = (clamped - k * LN2_HIGH) - k * LN2_LOW;
+    let series = 1.0 / 5_040.0;
+    let series = series * r + 1.0 / 720.0;
+    let series = series * r + 1.0 / 120.0;
+    let series = series * r + 1.0 / 24.0;
+    let series = series * r + 1.0 / 6.0;
+    let series = series * r + 0.5;
+    let series = series * r + 1.0;
+    let series = series * r + 1.0;
+    let power = f32::from_bits(series.to_bits().wrapping_add(shifted.to_bits() << 23));
+    let power = if x < LEAST { 0.0 } else { power };
+    if x > MOST { f32::INFINITY } else { power }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::single_exp;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_ends_are_zero_one_infinity_and_nan() {
+        let singles = [f32::NEG_INFINITY, -88.0, 0.0, 89.0, f32::INFINITY].map(single_exp);
+        assert_eq!(singles, [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY]);
+        assert!(single_exp(f32::NAN).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_the_library_in_single_precision(x in -87.0_f32..88.0) {
+            let expected = f64::from(x).exp();
+            prop_assert!((f64::from(single_exp(x)) - expected).abs() <= 2.0 * f64::from(f32::EPSILON) * expected);
+        }
+    }
+}
