@@ -1,11 +1,12 @@
-"""Size, power, location error and interval coverage of detect_windows on simulated learning curves, beside ruptures.
+"""Size, power, location error and interval coverage of detect_windows on simulated learning curves, beside peers.
 
-python benches/window_calibration.py                              # about an hour on two cores
-python benches/window_calibration.py --curves 20 --samples 60 --noise independent "AR(1) 0.8"
+python benches/window_calibration.py                              # some minutes on two cores
+python benches/window_calibration.py --curves 400 --samples 30 120 1000 10000 --noise all     # hours
 
 Size: share of smooth curves, without any window, in which one is found (nominal 0.05). Power, error and coverage: a
 drop of some noise standard deviations over 0.3 decades on the same curves. ruptures is given the noise's true variance
-and BIC's penalty; it finds changepoints, not windows, so only "something is there" is compared.
+and BIC's penalty, skchange (where it is installed) its defaults; they find changepoints, not windows, so only
+"something is there" is compared. docs/window-calibration.md holds a table and what was learnt from it.
 """
 
 import argparse
@@ -18,38 +19,54 @@ from _timing import write_record
 
 import phaseflow as pf
 
+try:
+    import skchange
+except ImportError:
+    skchange = None
+
 START, WIDTH = 0.5, 0.3  # of the decades covered; decades
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--curves", type=int, default=400, help="simulated curves a row")
-    parser.add_argument("--samples", type=int, nargs="+", default=[30, 120, 200, 1000])
+    parser.add_argument("--curves", type=int, default=100, help="simulated curves a row")
+    parser.add_argument("--samples", type=int, nargs="+", default=[30, 120])
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=list(GRIDS))
     parser.add_argument("--smooth", nargs="+", choices=SMOOTH, default=list(SMOOTH))
-    parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
-    parser.add_argument("--heights", type=float, nargs="+", default=[3, 5, 10], help="drops, in standard deviations")
+    parser.add_argument(
+        "--noise", nargs="+", choices=[*NOISE, "all"], default=["independent", "AR(1) 0.8", "with the level"]
+    )
+    parser.add_argument("--heights", type=float, nargs="+", default=[5, 10], help="drops, in standard deviations")
     parser.add_argument("--base", default="decay", help="of detect_windows")
     parser.add_argument("--level", type=float, default=0.05)
     parser.add_argument("--peer-curves", type=int, default=20, help="of them given to ruptures, up to 200 samples")
     parser.add_argument("--record", default="window_calibration", help="name of the file under benches/record")
     options = parser.parse_args()
+    noises = list(NOISE) if "all" in options.noise else options.noise
     print(__doc__)
     cases = []
     for n_samples in options.samples:
         for spacing in options.grids:
             x = GRIDS[spacing](n_samples)
             for smooth in options.smooth:
-                for noise in options.noise:
+                for noise in noises:
                     setting = {"samples": n_samples, "grid": spacing, "smooth": smooth, "noise": noise}
                     cases.append(setting | row(x, smooth, noise, options))
                     print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
     write_record(options.record, cases)
 
 
+def mixed(n):
+    """A third spaced evenly in log(step) from step 1 on, the rest evenly in step: the demo's own, for n of about 90."""
+    early = np.round(np.logspace(0, 4, n // 3 + n // 10))  # some fall together
+    late = np.linspace(1e4 / (n - n // 3), 1e4, n - n // 3)
+    return np.unique(np.concatenate([early, late]))
+
+
 GRIDS = {
     "log-spaced": lambda n: np.logspace(1, 4, n),
     "uniform": lambda n: np.linspace(1e4 / n, 1e4, n),
+    "mixed": mixed,
 }
 
 # Curves of training length 10,000 that fall from about 40 noise deviations to near 0.
@@ -57,6 +74,10 @@ SMOOTH = {
     "power law": lambda x: 80 * x**-0.3,
     "exponential": lambda x: 40 * np.exp(-x / 800),
     "power and exponential": lambda x: 40 * x**-0.3 + 20 * np.exp(-x / 800),
+    "two exponentials": lambda x: 30 * np.exp(-x / 250) + 40 * np.exp(-x / 7000),
+    "rise": lambda x: 40 * (1 - np.exp(-x / 800)),
+    "late rise": lambda x: 150 * (1 - np.exp(-x / 3750)),  # the time scale of the demo's control, and its noise
+    "hyperbola": lambda x: 60 / (1 + x / 2500),
     "rate decay at the end": lambda x: 80 * x**-0.3 - 3 * np.clip((x - 8000) / 2000, 0, 1) ** 2,
 }
 
@@ -73,8 +94,12 @@ def autoregressive(rho):
 
 def with_level(random, curves):
     """Deviation in proportion to the level, 1 in its middle."""
+    return random.standard_normal(curves.shape) * deviation(curves)
+
+
+def deviation(curves):
     level = np.abs(curves) + 1
-    return random.standard_normal(curves.shape) * level / np.median(level)
+    return level / np.median(level)
 
 
 NOISE = {
@@ -93,10 +118,17 @@ def row(x, smooth, noise, options):
     curves = base + NOISE[noise](random, base)
     found = pf.detect_windows(curves, x=x, base=options.base, level=options.level)
     result = {"size": round(found["series"].n_unique() / options.curves, 4)}
+    if noise == "with the level":
+        variance = deviation(SMOOTH[smooth](x)) ** 2
+        found = pf.detect_windows(curves, x=x, base=options.base, level=options.level, variance=variance)
+        result["size, variance given"] = round(found["series"].n_unique() / options.curves, 4)
     if len(x) <= 200:
         for name, model in (("clinear", "clinear"), ("l2", "l2"), ("normal", "normal")):
             share = np.mean([peer(model, curve) for curve in curves[: options.peer_curves]])
             result[f"size of ruptures {name}"] = round(float(share), 4)
+        if skchange is not None:
+            share = np.mean([skchange_finds(curve) for curve in curves[: options.peer_curves]])
+            result["size of skchange"] = round(float(share), 4)
     u = np.log10(x)
     start = float(u[0] + START * (u[-1] - u[0]))
     for height in options.heights:
@@ -119,6 +151,15 @@ def quality(found, start, height, options):
             inside = (hits[f"{column}_lower"] <= value) & (value <= hits[f"{column}_upper"])
             result[f"{column} covered"] = round(inside.mean(), 4)
     return result
+
+
+def skchange_finds(curve):
+    """Whether skchange's continuous linear trend score finds a changepoint, at its default penalty."""
+    from skchange.detectors import SeededBinarySegmentation
+    from skchange.interval_scorers import ContinuousLinearTrendScore
+
+    signal = curve[:, None]
+    return len(SeededBinarySegmentation(ContinuousLinearTrendScore()).fit(signal).predict(signal)) > 0
 
 
 def peer(model, curve):

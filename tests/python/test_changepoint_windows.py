@@ -124,6 +124,21 @@ def test_false_alarms_stay_near_the_level(rho):
     assert pf.detect_windows(curves, x=STEP)["series"].n_unique() / 400 < 0.05 + 5 * np.sqrt(0.05 * 0.95 / 400)
 
 
+@pytest.mark.parametrize(("time_scale", "most"), [(500, 0.139), (3000, 0.22), (8000, 0.139)])
+def test_false_alarms_stay_near_the_level_where_checkpoints_are_spaced_in_two_ways(time_scale, most):
+    # The demo's grid, and saturating curves 150 times their noise. In the worst, with a time scale of three eighths of the
+    # run, a window is found in 0.14 of 400 curves (docs/window-calibration.md).
+    step = np.unique(np.concatenate([np.round(np.geomspace(1, 8000, 31)), np.arange(125, 8001, 125)]))
+    curves = 150 * (1 - np.exp(-step / time_scale)) + noise(150, n=len(step), seed=13)
+    assert pf.detect_windows(curves, x=step)["series"].n_unique() / 150 < most
+
+
+def test_a_learning_rate_that_decays_at_the_end_is_no_window():
+    step = np.unique(np.concatenate([np.round(np.geomspace(1, 8000, 31)), np.arange(125, 8001, 125)]))
+    curves = 80 * step**-0.3 - 3 * np.clip((step - 6400) / 1600, 0, 1) ** 2 + noise(150, n=len(step), seed=14)
+    assert pf.detect_windows(curves, x=step)["series"].n_unique() / 150 < 0.05 + 5 * np.sqrt(0.05 * 0.95 / 150)
+
+
 def test_a_drop_of_ten_deviations_is_nearly_always_found_and_covered():
     curves = 30 * STEP**-0.3 - 10 * ramp(2.4, 0.3) + noise(200, seed=12)
     found = pf.detect_windows(curves, x=STEP, max_windows=1)

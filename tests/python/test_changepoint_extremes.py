@@ -1,0 +1,100 @@
+"""Signals at the edge of what numbers can be: right, or refused by name; and long calls that stop when they are asked to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import phaseflow as pf
+import phaseflow.exceptions
+
+STEP = np.logspace(0, 3, 40)
+
+
+def test_a_million_equal_samples_have_no_changepoint():
+    for value in (0.0, 0.1, -1e300):
+        found = pf.detect(np.full(1_000_000, value))
+        assert found.changepoints.size == 0
+        assert found.cost == 0
+    assert pf.detect_many(np.full((1, 1_000_000), 0.1)).is_empty()
+
+
+def test_a_signal_of_nothing_but_nan_is_refused_or_has_no_window():
+    with pytest.raises(pf.exceptions.ShapeError, match="NaN at every sample"):
+        pf.detect(np.full(1000, np.nan))
+    assert pf.detect_many(np.full((2, 30), np.nan)).is_empty()
+    with pytest.raises(pf.exceptions.ShapeError, match="signal has 0 along sample, needs at least 12"):
+        pf.detect_windows(np.full(40, np.nan), x=STEP)
+
+
+@pytest.mark.parametrize(
+    "cost", ["l2", "l1", "biweight", "normal", "poisson", "linear", "clinear", "ar", "rank", "rbf", "cosine"]
+)
+def test_one_sample_is_one_segment(cost):
+    found = pf.detect([3.0], cost=cost)
+    assert found.segments == [(0, 1)]
+    assert np.isfinite(found.means).all()
+
+
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_infinite_values_are_refused_by_their_index(infinity):
+    y = np.zeros(40)
+    y[7] = infinity
+    with pytest.raises(pf.exceptions.NotFiniteError, match=r"signal\[7, 0\]"):
+        pf.detect(y)
+    with pytest.raises(pf.exceptions.NotFiniteError, match=r"signals\[0, 7\]"):
+        pf.detect_many(y[None])
+    with pytest.raises(pf.exceptions.NotFiniteError, match=r"signal\[0, 7\]"):
+        pf.detect_windows(y, x=STEP)
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+@pytest.mark.parametrize("cost", ["l2", "l1", "biweight", "normal", "linear", "clinear", "ar", "rank", "rbf"])
+def test_huge_and_tiny_values_are_cut_as_any_others(cost, unit):
+    y = np.concatenate([np.zeros(60), np.full(60, 9.0)]) + np.random.default_rng(0).normal(0, 0.5, 120)
+    for penalty in ("auto", "bic"):
+        plain, extreme = (pf.detect(scale * y, cost=cost, penalty=penalty) for scale in (1.0, unit))
+        assert extreme.changepoints.tolist() == plain.changepoints.tolist()
+    assert pf.detect_many((unit * y)[None], penalty="bic")["changepoint"].to_list() == [60]
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+def test_windows_of_huge_and_tiny_values_are_where_they_are(unit):
+    curve = -np.clip((np.log10(STEP) - 1.5) / 0.3, 0, 1) + np.random.default_rng(0).normal(0, 0.01, 40)
+    plain, extreme = (pf.detect_windows(scale * curve, x=STEP, max_windows=1) for scale in (1.0, unit))
+    assert extreme["start"].to_list() == pytest.approx(plain["start"].to_list())
+    assert extreme["size"].to_list() == pytest.approx([unit * size for size in plain["size"]])
+
+
+LONG = """
+import numpy as np, phaseflow as pf
+y = np.random.default_rng(0).normal(0, 1, 200_000)
+print("go", flush=True)
+try:
+    {call}
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize(
+    "call",
+    [
+        'pf.detect(y, search="optimal")',
+        'pf.detect(y, cost="ar", order=8, search="optimal")',
+        'pf.detect(y, penalty="mbic", search="optimal")',
+        "pf.detect_windows(np.tile(y[:1000], (4000, 1)), x=np.arange(1.0, 1001.0), simulations=100_000)",
+    ],
+)
+def test_an_interrupt_stops_a_long_call(call):
+    process = subprocess.Popen([sys.executable, "-c", LONG.format(call=call)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "go\n"
+    time.sleep(0.7)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert said == "stopped\n"
