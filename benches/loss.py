@@ -114,6 +114,9 @@ def interval(case, tensor, options):
 
     contenders = {
         "phaseflow": lambda: pf.in_context_learning_interval(
+            array, early=early, late=late, resamples=options.resamples, method="percentile", threads=options.threads
+        ),
+        "phaseflow, studentized": lambda: pf.in_context_learning_interval(
             array, early=early, late=late, resamples=options.resamples, threads=options.threads
         ),
         "numpy, counts times differences": counts_product,

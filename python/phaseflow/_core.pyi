@@ -171,6 +171,7 @@ def in_context_learning_interval(
     level: float,
     resamples: int,
     seed: int,
+    method: str,
     threads: int | None,
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 
 import numpy as np
 
@@ -67,7 +68,9 @@ def resample(n, seed, number):
     return [next(stream) * n >> 64 for _ in range(n)]
 
 
-def in_context_learning_interval(per_token_loss, early, late, level, resamples, seed, bandwidth=0.0):
+def in_context_learning_interval(
+    per_token_loss, early, late, level, resamples, seed, bandwidth=0.0, method="percentile"
+):
     ends = np.empty((*np.shape(per_token_loss)[:-2], 2))
     for index, losses in leading(per_token_loss):
         difference = around(losses, late, bandwidth) - around(losses, early, bandwidth)
@@ -75,9 +78,37 @@ def in_context_learning_interval(per_token_loss, early, late, level, resamples, 
         if n < 2 or not np.isfinite(difference).all():
             ends[index] = math.nan
             continue
-        scores = [math.fsum(difference[resample(n, seed, number)]) / n for number in range(resamples)]
-        ends[index] = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
+        drawn = [difference[resample(n, seed, number)] for number in range(resamples)]
+        ends[index] = INTERVALS[method](difference, drawn, [(1 - level) / 2, (1 + level) / 2])
     return ends
+
+
+def percentile(difference, drawn, shares):
+    return np.quantile([math.fsum(one) / len(one) for one in drawn], shares)
+
+
+def bca(difference, drawn, shares):
+    normal = statistics.NormalDist()
+    mean = math.fsum(difference) / len(difference)
+    means = np.array([math.fsum(one) / len(one) for one in drawn])
+    below = ((means < mean).sum() + (means == mean).sum() / 2) / len(means)
+    bias = normal.inv_cdf(min(max(below, 0.5 / len(means)), 1 - 0.5 / len(means)))
+    # Acceleration from the means with one example left out.
+    without = np.array([np.delete(difference, at).mean() for at in range(len(difference))])
+    off = without.mean() - without
+    skew = (off**3).sum() / (6 * (off**2).sum() ** 1.5)
+    places = [bias + normal.inv_cdf(share) for share in shares]
+    return np.quantile(means, [normal.cdf(bias + z / (1 - skew * z)) for z in places])
+
+
+def studentized(difference, drawn, shares):
+    mean, error = mean_and_error(list(difference))
+    each = [mean_and_error(list(one)) for one in drawn]
+    low, high = np.quantile([(m - mean) / e for m, e in each], shares)
+    return mean - high * error, mean - low * error
+
+
+INTERVALS = {"percentile": percentile, "bca": bca, "studentized": studentized}
 
 
 def loss_log_derivative(per_token_loss, bandwidth):

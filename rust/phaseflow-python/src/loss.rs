@@ -1,7 +1,7 @@
 //! Bindings of `phaseflow_core::loss`.
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayDyn, PyReadonlyArray1};
-use phaseflow_core::loss::{self, Bootstrap, InContext};
+use phaseflow_core::loss::{self, Bootstrap, InContext, Method};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -10,6 +10,8 @@ use crate::compute::compute;
 use crate::error::to_python;
 
 type Array<'py> = Bound<'py, PyArrayDyn<f64>>;
+/// Inner products, totals, number of columns.
+type Sums<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, usize);
 
 /// `phaseflow.position_losses`: mean and standard error, each `(..., pos)`.
 #[pyfunction]
@@ -45,7 +47,7 @@ fn in_context_learning_score<'py>(
 
 /// `phaseflow.in_context_learning_interval`, `(..., 2)`.
 #[pyfunction]
-#[pyo3(signature = (per_token_loss, early, late, bandwidth, level, resamples, seed, threads))]
+#[pyo3(signature = (per_token_loss, early, late, bandwidth, level, resamples, seed, method, threads))]
 #[allow(clippy::too_many_arguments)] // one for each of the Python function's, which are all keywords there
 fn in_context_learning_interval<'py>(
     py: Python<'py>,
@@ -56,11 +58,13 @@ fn in_context_learning_interval<'py>(
     level: f64,
     resamples: usize,
     seed: u64,
+    method: &str,
     threads: Option<usize>,
 ) -> PyResult<Array<'py>> {
     let losses = BorrowedTensor::borrow("per_token_loss", per_token_loss)?;
     let losses = losses.view();
-    let (tokens, how) = (InContext { early, late, bandwidth }, Bootstrap { level, resamples, seed });
+    let method = Method::from_name(method).map_err(|error| to_python(py, error))?;
+    let (tokens, how) = (InContext { early, late, bandwidth }, Bootstrap { level, resamples, seed, method });
     let ends = compute(py, threads, |cancel| loss::in_context_learning_interval(&losses, tokens, how, cancel))?;
     Ok(ends.into_pyarray(py))
 }
@@ -104,7 +108,7 @@ fn loss_gram<'py>(
     start: usize,
     stop: usize,
     threads: Option<usize>,
-) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, usize)> {
+) -> PyResult<Sums<'py>> {
     let borrowed = losses
         .iter()
         .map(|one| BorrowedTensor::borrow("losses", one))

@@ -1,14 +1,14 @@
-//! Percentile bootstrap of the in-context learning score, over examples.
+//! Bootstrap of the in-context learning score, over examples.
 //!
 //! A resample draws `n` of the `n` examples with replacement; its score is `sum over e of count[e] · difference[e] / n`.
-//! The interval is between the `(1 - level)/2` and `(1 + level)/2` quantiles of the resamples' scores (linear between
-//! order statistics). The counts are drawn once and shared by all checkpoints: one matrix product does them all, and
+//! The interval follows from the resamples' scores by a [`Method`]. The counts are drawn once and shared by all checkpoints: one matrix product does them all, and
 //! intervals of neighbouring checkpoints move together instead of each with its own noise.
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
 
-use super::in_context::{InContext, differences, in_shape};
+use super::ends::{Method, ends};
+use super::in_context::{InContext, differences, in_shape, mean};
 use crate::random::Random;
 use crate::tensor::TensorView;
 use crate::vectorize::vectorize;
@@ -28,11 +28,13 @@ pub struct Bootstrap {
     pub resamples: usize,
     /// Names the resamples; the same seed gives the same interval everywhere.
     pub seed: u64,
+    /// How the ends follow from them.
+    pub method: Method,
 }
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Self { level: 0.95, resamples: 1000, seed: 0 }
+        Self { level: 0.95, resamples: 1000, seed: 0, method: Method::default() }
     }
 }
 
@@ -66,23 +68,35 @@ pub fn in_context_learning_interval(
 ) -> Result<ArrayD<f64>> {
     how.check()?;
     let (leading, differences) = differences(per_token_loss, tokens, cancel)?;
+    if differences.iter().any(|one| one.len() < 2) {
+        return in_shape([leading.as_slice(), &[2]].concat(), vec![f64::NAN; 2 * differences.len()]);
+    }
     let scores = resampled_scores(&differences, how, cancel)?;
-    let ends = scores
-        .into_par_iter()
-        .flat_map_iter(|mut scores| {
-            scores.sort_unstable_by(f64::total_cmp);
-            [quantile(&scores, (1.0 - how.level) / 2.0), quantile(&scores, (1.0 + how.level) / 2.0)]
-        })
+    let squares = match how.method {
+        Method::Studentized => resampled_scores(&squared(&differences), how, cancel)?,
+        Method::Percentile | Method::Bca => vec![Vec::new(); differences.len()],
+    };
+    let found = differences
+        .par_iter()
+        .zip(scores)
+        .zip(squares)
+        .flat_map_iter(|((differences, scores), squares)| ends(how.method, how.level, differences, scores, &squares))
         .collect();
-    in_shape([leading.as_slice(), &[2]].concat(), ends)
+    in_shape([leading.as_slice(), &[2]].concat(), found)
+}
+
+/// Squared distances of the differences from their mean.
+fn squared(differences: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let of = |differences: &Vec<f64>| {
+        let mean = mean(differences);
+        differences.iter().map(|difference| (difference - mean) * (difference - mean)).collect()
+    };
+    differences.iter().map(of).collect()
 }
 
 /// For each checkpoint the scores of all resamples.
 fn resampled_scores(differences: &[Vec<f64>], how: Bootstrap, cancel: &Cancel) -> Result<Vec<Vec<f64>>> {
     let examples = differences.first().map_or(0, Vec::len);
-    if examples < 2 {
-        return Ok(vec![vec![f64::NAN; how.resamples]; differences.len()]);
-    }
     let blocks = (0..how.resamples.div_ceil(TOGETHER))
         .into_par_iter()
         .map(|block| {
@@ -129,27 +143,9 @@ fn scores(counts: &[Vec<f64>; TOGETHER], differences: &[f64]) -> [f64; TOGETHER]
     })
 }
 
-/// The value a share `p` of the sorted values lies below, linear between neighbours; NaN if any value is NaN.
-fn quantile(sorted: &[f64], p: f64) -> f64 {
-    if sorted.iter().any(|value| value.is_nan()) {
-        return f64::NAN;
-    }
-    let place = p * (sorted.len() - 1) as f64;
-    let below = place.floor();
-    let (low, high) = (sorted[below as usize], sorted[place.ceil() as usize]);
-    low + (high - low) * (place - below)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_lie_between_order_statistics() {
-        assert_eq!(quantile(&[0.0, 1.0, 2.0, 5.0], 0.5), 1.5);
-        assert_eq!(quantile(&[0.0, 1.0, 2.0, 5.0], 1.0), 5.0);
-        assert!(quantile(&[0.0, f64::NAN], 0.5).is_nan());
-    }
 
     #[test]
     fn a_resample_draws_as_many_examples_as_there_are() {

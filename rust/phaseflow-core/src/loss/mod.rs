@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod derivative;
+mod ends;
 mod gram;
 mod in_context;
 mod layout;
@@ -13,6 +14,7 @@ mod token_change;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};
 pub use derivative::{log_derivative, loss_log_derivative, loss_log_derivative_error};
+pub use ends::Method;
 pub use gram::{Gram, gram};
 pub use in_context::{InContext, in_context_learning_score};
 pub use position::{PositionLosses, position_losses};
