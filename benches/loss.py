@@ -31,6 +31,9 @@ def main():
     for dtype in options.dtypes:
         tensor = random_losses(options).to(DTYPES[dtype])
         cases.append(positions(f"mean and standard error, {shape_of(tensor)}", tensor, options))
+        cases.append(
+            summary(f"mean, variance, undefined, late minus early in one pass, {shape_of(tensor)}", tensor, options)
+        )
         cases.append(derivative(f"derivative over the log index, {shape_of(tensor)}", tensor, options))
     cases.append(interval("in-context interval", random_losses(options), options))
     write_record(options.record, cases)
@@ -70,6 +73,37 @@ def positions(case, tensor, options):
         exact = tensor[checkpoint].double().numpy()
         np.testing.assert_allclose(mean[checkpoint], exact.mean(0), rtol=1e-13)
         np.testing.assert_allclose(error[checkpoint], exact.std(0, ddof=1) / options.batch**0.5, rtol=1e-11)
+    return compare(case, seconds, "phaseflow")
+
+
+def summary(case, tensor, options):
+    array = viewable(tensor)
+    early, late = 50, min(500, options.context)
+    contenders = {
+        "phaseflow": lambda: pf.loss_summary(array, early=early, late=late, threads=options.threads),
+        "limit: read all bytes": read_limit(array, options.threads),
+    }
+    if tensor.dtype == torch.float32:
+        contenders |= {
+            "numpy": lambda: (
+                array.mean(1),
+                array.var(1, ddof=1),
+                np.isnan(array).sum(1),
+                array[:, :, late - 1] - array[:, :, early - 1],
+            ),
+            "torch": lambda: (
+                torch.var_mean(tensor, 1),
+                tensor.isnan().sum(1),
+                tensor[:, :, late - 1] - tensor[:, :, early - 1],
+            ),
+        }
+    seconds = interleave(contenders, options.rounds)
+    found = contenders["phaseflow"]()
+    exact = tensor[0].double().numpy()
+    np.testing.assert_allclose(found.mean[0], exact.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(found.variance[0], exact.var(0, ddof=1), rtol=1e-11)
+    np.testing.assert_array_equal(found.late_minus_early[0], exact[:, late - 1] - exact[:, early - 1])
+    assert not found.undefined.any()
     return compare(case, seconds, "phaseflow")
 
 

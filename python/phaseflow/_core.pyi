@@ -35,6 +35,7 @@ __all__ = [
     "loss_gram",
     "loss_log_derivative",
     "loss_log_derivative_error",
+    "loss_summary",
     "ov_copying_statistic",
     "ov_eigenvalues",
     "position_losses",
@@ -160,6 +161,9 @@ def head_scores_of_compact(
 
 # loss
 def position_losses(per_token_loss: Any, threads: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def loss_summary(
+    per_token_loss: Any, early: int, late: int, bandwidth: float, threads: int | None
+) -> list[NDArray[np.float64]]: ...
 def in_context_learning_score(
     per_token_loss: Any, early: int, late: int, bandwidth: float, threads: int | None
 ) -> NDArray[np.float64]: ...

@@ -20,6 +20,7 @@ from phaseflow.metrics.loss import (
     loss_log_derivative_error,
     position_losses,
 )
+from phaseflow.metrics.loss_summary import LossSummary, loss_summary
 from phaseflow.metrics.superposition import dimensions_per_feature, feature_dimensionality, feature_geometry
 from phaseflow.metrics.token_change import token_changes
 from phaseflow.metrics.training_derivative import loss_training_derivative
@@ -27,6 +28,7 @@ from phaseflow.metrics.training_derivative import loss_training_derivative
 __all__ = [
     "CompactPattern",
     "FunctionSpace",
+    "LossSummary",
     "composition_scores",
     "copying_score",
     "dimensions_per_feature",
@@ -40,6 +42,7 @@ __all__ = [
     "in_context_learning_score",
     "loss_log_derivative",
     "loss_log_derivative_error",
+    "loss_summary",
     "loss_training_derivative",
     "ov_copying_statistic",
     "ov_eigenvalues",

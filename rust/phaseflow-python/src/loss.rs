@@ -27,6 +27,25 @@ fn position_losses<'py>(
     Ok((found.mean.into_pyarray(py), found.standard_error.into_pyarray(py)))
 }
 
+/// `phaseflow.loss_summary`: mean, variance, standard error, undefined, late minus early.
+#[pyfunction]
+#[pyo3(signature = (per_token_loss, early, late, bandwidth, threads))]
+fn loss_summary<'py>(
+    py: Python<'py>,
+    per_token_loss: &Bound<'py, PyAny>,
+    early: usize,
+    late: usize,
+    bandwidth: f64,
+    threads: Option<usize>,
+) -> PyResult<[Array<'py>; 5]> {
+    let losses = BorrowedTensor::borrow("per_token_loss", per_token_loss)?;
+    let losses = losses.view();
+    let tokens = InContext { early, late, bandwidth };
+    let found = compute(py, threads, |cancel| loss::loss_summary(&losses, tokens, cancel))?;
+    let arrays = [found.mean, found.variance, found.standard_error, found.undefined, found.late_minus_early];
+    Ok(arrays.map(|array| array.into_pyarray(py)))
+}
+
 /// `phaseflow.in_context_learning_score`, `(...)`.
 #[pyfunction]
 #[pyo3(signature = (per_token_loss, early, late, bandwidth, threads))]
@@ -201,6 +220,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(in_context_learning_score, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_interval, module)?)?;
     module.add_function(wrap_pyfunction!(loss_gram, module)?)?;
+    module.add_function(wrap_pyfunction!(loss_summary, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative_error, module)?)?;
     Ok(())

@@ -36,7 +36,7 @@ pub fn loss_log_derivative(per_token_loss: &TensorView<'_>, bandwidth: f64, canc
     check(bandwidth)?;
     with_view!(per_token_loss, |losses| {
         let layout = Layout::new(losses.view())?;
-        let summaries = summaries(&layout, cancel)?;
+        let summaries = summaries(&layout, None, cancel)?;
         let derivatives = summaries
             .par_iter()
             .map(|summary| {
@@ -89,7 +89,7 @@ pub fn loss_log_derivative_error(
     check(bandwidth)?;
     with_view!(per_token_loss, |losses| {
         let layout = Layout::new(losses.view())?;
-        let summaries = summaries(&layout, cancel)?;
+        let summaries = summaries(&layout, None, cancel)?;
         let errors = layout
             .losses
             .par_iter()

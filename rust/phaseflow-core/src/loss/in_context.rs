@@ -37,7 +37,7 @@ impl Default for InContext {
 impl InContext {
     /// The positions averaged for the early and for the late token of a context; refuses indices outside it, and
     /// windows with a token in common.
-    fn windows(self, context: usize) -> Result<[Range<usize>; 2]> {
+    pub(super) fn windows(self, context: usize) -> Result<[Range<usize>; 2]> {
         for (argument, index) in [("early", self.early), ("late", self.late)] {
             if index == 0 || index > context {
                 return Err(Error::OutOfRange {
@@ -81,11 +81,14 @@ impl InContext {
 }
 
 /// `loss(late) - loss(early)` of every example of `(batch, pos)` losses.
-fn late_minus_early<T: Element>(losses: &ArrayView2<'_, T>, [early, late]: &[Range<usize>; 2]) -> Vec<f64> {
-    let mean = |example, window: &Range<usize>| {
-        window.clone().fold(0.0, |sum, pos| sum + losses[[example, pos]].to_f64()) / window.len() as f64
-    };
-    (0..losses.nrows()).map(|example| mean(example, late) - mean(example, early)).collect()
+fn late_minus_early<T: Element>(losses: &ArrayView2<'_, T>, windows: &[Range<usize>; 2]) -> Vec<f64> {
+    (0..losses.nrows()).map(|example| difference(|pos| losses[[example, pos]].to_f64(), windows)).collect()
+}
+
+/// Mean over the late window less mean over the early one, of one example.
+pub(super) fn difference(loss: impl Fn(usize) -> f64, [early, late]: &[Range<usize>; 2]) -> f64 {
+    let mean = |window: &Range<usize>| window.clone().fold(0.0, |sum, pos| sum + loss(pos)) / window.len() as f64;
+    mean(late) - mean(early)
 }
 
 /// The score for each index of the leading axes of `per_token_loss`, `(..., batch, pos)`; NaN without examples or if

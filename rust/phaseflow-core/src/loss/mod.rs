@@ -10,6 +10,7 @@ mod gram;
 mod in_context;
 mod layout;
 mod position;
+mod summary;
 mod token_change;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};
@@ -18,4 +19,5 @@ pub use ends::Method;
 pub use gram::{Gram, gram};
 pub use in_context::{InContext, in_context_learning_score};
 pub use position::{PositionLosses, position_losses};
+pub use summary::{LossSummary, loss_summary};
 pub use token_change::{Grid, Null, Ramp, Scan};

@@ -16,9 +16,12 @@
 //! single precision, and identical examples have a standard error of exactly 0. What adding to a long sum rounds off is
 //! kept beside it (Knuth's two-sum), so that the mean is right to the last place however many examples there are.
 
+use std::ops::Range;
+
 use ndarray::{ArrayD, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
+use super::in_context::difference;
 use super::layout::Layout;
 use crate::tensor::{Element, TensorView};
 use crate::vectorize::vectorize;
@@ -45,7 +48,7 @@ pub struct PositionLosses {
 pub fn position_losses(per_token_loss: &TensorView<'_>, cancel: &Cancel) -> Result<PositionLosses> {
     with_view!(per_token_loss, |losses| {
         let layout = Layout::new(losses.view())?;
-        let summaries = summaries(&layout, cancel)?;
+        let summaries = summaries(&layout, None, cancel)?;
         let shape = layout.shape_with(layout.context);
         let collect = |of: fn(&Summary, usize) -> f64| {
             let values = summaries.iter().flat_map(|one| (0..layout.context).map(move |i| of(one, i))).collect();
@@ -70,12 +73,25 @@ pub(super) struct Summary {
     lost: Vec<f64>,
     /// `sum d²`
     squares: Vec<f64>,
+    /// NaN and infinite losses.
+    pub(super) undefined: Vec<u64>,
+    /// For each example the late window's mean less the early one's, where windows were asked for.
+    pub(super) differences: Vec<f64>,
 }
 
 impl Summary {
     fn new(pivot: Vec<f64>) -> Self {
         let zeros = vec![0.0; pivot.len()];
-        Self { n: 0, pivot, sum: zeros.clone(), lost: zeros.clone(), squares: zeros }
+        let undefined = vec![0; pivot.len()];
+        Self {
+            n: 0,
+            pivot,
+            sum: zeros.clone(),
+            lost: zeros.clone(),
+            squares: zeros,
+            undefined,
+            differences: Vec::new(),
+        }
     }
 
     pub(super) fn mean(&self, position: usize) -> f64 {
@@ -87,6 +103,11 @@ impl Summary {
     }
 
     pub(super) fn standard_error(&self, position: usize) -> f64 {
+        (self.variance(position) / self.n as f64).sqrt()
+    }
+
+    /// Over examples, with `n - 1`.
+    pub(super) fn variance(&self, position: usize) -> f64 {
         if self.n < 2 {
             return f64::NAN;
         }
@@ -94,7 +115,17 @@ impl Summary {
         let squares = self.squares[position] - sum * (sum / n);
         // Rounding may leave a little less than nothing; NaN stays NaN.
         let squares = if squares < 0.0 { 0.0 } else { squares };
-        (squares / (n * (n - 1.0))).sqrt()
+        squares / (n - 1.0)
+    }
+
+    /// Looks a second time where a sum says that there is something: a sum of finite losses is finite.
+    fn count_undefined<T: Element>(&mut self, examples: &ArrayView2<'_, T>) {
+        for (position, count) in self.undefined.iter_mut().enumerate() {
+            if !(self.sum[position] + self.squares[position]).is_finite() {
+                let losses = examples.column(position);
+                *count = losses.iter().filter(|loss| !loss.to_f64().is_finite()).count() as u64;
+            }
+        }
     }
 
     /// The examples of `other` after those of `self`; both are measured from the same pivot.
@@ -104,7 +135,9 @@ impl Summary {
             self.sum[position] = sum;
             self.lost[position] += lost + other.lost[position];
             self.squares[position] += other.squares[position];
+            self.undefined[position] += other.undefined[position];
         }
+        self.differences.extend_from_slice(&other.differences);
         self.n += other.n;
         self
     }
@@ -151,12 +184,20 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - b_part)) + (b - b_part))
 }
 
-/// One [`Summary`] for each index of the leading axes.
-pub(super) fn summaries<T: Element>(layout: &Layout<'_, T>, cancel: &Cancel) -> Result<Vec<Summary>> {
-    layout.losses.par_iter().map(|losses| summary(losses, cancel)).collect()
+/// One [`Summary`] for each index of the leading axes; with the differences between two windows where they are given.
+pub(super) fn summaries<T: Element>(
+    layout: &Layout<'_, T>,
+    windows: Option<&[Range<usize>; 2]>,
+    cancel: &Cancel,
+) -> Result<Vec<Summary>> {
+    layout.losses.par_iter().map(|losses| summary(losses, windows, cancel)).collect()
 }
 
-fn summary<T: Element>(losses: &ArrayView2<'_, T>, cancel: &Cancel) -> Result<Summary> {
+fn summary<T: Element>(
+    losses: &ArrayView2<'_, T>,
+    windows: Option<&[Range<usize>; 2]>,
+    cancel: &Cancel,
+) -> Result<Summary> {
     let pivot: Vec<f64> = losses.columns().into_iter().map(pivot).collect();
     let tasks: Vec<_> = losses.axis_chunks_iter(Axis(0), TASK).collect();
     let parts = tasks
@@ -174,7 +215,12 @@ fn summary<T: Element>(losses: &ArrayView2<'_, T>, cancel: &Cancel) -> Result<Su
                     #[inline(always)]
                     || part.add(&rows),
                 );
+                // While they are still in the cache.
+                if let Some(windows) = windows {
+                    part.differences.extend(rows.iter().map(|row| difference(|pos| row[pos].to_f64(), windows)));
+                }
             }
+            part.count_undefined(&examples);
             Ok(part)
         })
         .collect::<Result<Vec<_>>>()?;
