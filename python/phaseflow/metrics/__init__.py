@@ -20,7 +20,7 @@ from phaseflow.metrics.loss import (
     loss_log_derivative_error,
     position_losses,
 )
-from phaseflow.metrics.loss_summary import LossSummary, loss_summary
+from phaseflow.metrics.summary import LossSummary, loss_summary
 from phaseflow.metrics.superposition import dimensions_per_feature, feature_dimensionality, feature_geometry
 from phaseflow.metrics.token_change import token_changes
 from phaseflow.metrics.training_derivative import loss_training_derivative

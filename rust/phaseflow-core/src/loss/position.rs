@@ -204,6 +204,8 @@ fn summary<T: Element>(
         .into_par_iter()
         .map(|examples| {
             let mut part = Summary::new(pivot.clone());
+            let context = losses.ncols();
+            let mut wide = vec![0.0; if T::WIDENS { ROWS * context } else { 0 }];
             for block in examples.axis_chunks_iter(Axis(0), ROWS) {
                 cancel.check()?;
                 let copies = contiguous_copies(&block);
@@ -211,10 +213,19 @@ fn summary<T: Element>(
                     Some(copies) => copies.iter().map(Vec::as_slice).collect(),
                     None => block.outer_iter().filter_map(|row| row.to_slice()).collect(),
                 };
-                vectorize(
-                    #[inline(always)]
-                    || part.add(&rows),
-                );
+                if T::WIDENS && context > 0 {
+                    rows.iter().zip(wide.chunks_exact_mut(context)).for_each(|(row, wide)| T::widen(row, wide));
+                    let rows: Vec<&[f32]> = wide.chunks_exact(context).take(rows.len()).collect();
+                    vectorize(
+                        #[inline(always)]
+                        || part.add(&rows),
+                    );
+                } else {
+                    vectorize(
+                        #[inline(always)]
+                        || part.add(&rows),
+                    );
+                }
                 // While they are still in the cache.
                 if let Some(windows) = windows {
                     part.differences.extend(rows.iter().map(|row| difference(|pos| row[pos].to_f64(), windows)));

@@ -54,6 +54,12 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn sixteen_bits(_: &[Self]) -> Option<&[u16]> {
         None
     }
+    /// Whether [`Element::widen`] is worth its extra store: where the processor has an instruction for many at once.
+    const WIDENS: bool = false;
+    /// Many values in single precision, as long as each other.
+    fn widen(from: &[Self], into: &mut [f32]) {
+        into.iter_mut().zip(from).for_each(|(into, value)| *into = value.to_f32());
+    }
 }
 
 impl Element for f16 {
@@ -69,6 +75,10 @@ impl Element for f16 {
     #[inline(always)]
     fn sixteen_bits(numbers: &[Self]) -> Option<&[u16]> {
         Some(numbers.reinterpret_cast())
+    }
+    const WIDENS: bool = true;
+    fn widen(from: &[Self], into: &mut [f32]) {
+        from.convert_to_f32_slice(into);
     }
 }
 
