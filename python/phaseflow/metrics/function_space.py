@@ -51,7 +51,7 @@ def function_space_pca(
     trajectory a run: models of two layers and more turn in the phase change, models of one layer do not.
 
     Read once, in blocks of columns: any number of tokens needs the memory of the checkpoints' inner products and of
-    one block, so 2,000 checkpoints of a million losses take 0.1 GB besides the losses themselves.
+    one block, so 2,000 checkpoints of any number of losses take 0.25 GB besides the losses themselves.
 
     Parameters
     ----------
