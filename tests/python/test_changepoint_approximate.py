@@ -60,7 +60,7 @@ def test_the_window_sees_a_step_as_the_gain_of_its_two_halves():
 def test_seeded_segmentation_is_its_definition(cost, seed, n_samples, min_size, jump, penalty):
     x, y = problem(seed, n_samples)
     min_size = min(min_size, n_samples)
-    noise = pf.detect(y).noise_variance
+    noise = pf.detect(y, penalty="bic").noise_variance
 
     def price(start, end):
         return segment_cost(cost, x, y, start, end, noise)

@@ -1,8 +1,11 @@
 //! Squared distance from the segment's mean: `sum_i |y_i - mean|^2`, for changes of level.
 
+use std::sync::OnceLock;
+
 use ndarray::ArrayView2;
 
 use super::super::compensated::{Pair, PrefixSums};
+use super::bounds::Bounds;
 use super::{Cost, NeverRaisedBySplitting};
 use crate::vectorize::vectorize;
 
@@ -11,6 +14,9 @@ use crate::vectorize::vectorize;
 pub(crate) struct L2 {
     sums: Vec<PrefixSums>,
     squares: PrefixSums,
+    largest: f64,
+    /// Made when they are first asked for: of the exact searches only.
+    bounds: OnceLock<Bounds>,
 }
 
 impl L2 {
@@ -20,7 +26,9 @@ impl L2 {
         let square = |row: ndarray::ArrayView1<'_, f64>| {
             row.iter().fold(Pair::default(), |sum, y| sum.plus(Pair::product(*y, *y)))
         };
-        Self { sums, squares: PrefixSums::new(signal.rows().into_iter().map(square)) }
+        let largest = signal.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let squares = PrefixSums::new(signal.rows().into_iter().map(square));
+        Self { sums, squares, largest, bounds: OnceLock::new() }
     }
 }
 
@@ -54,6 +62,13 @@ impl Cost for L2 {
             .enumerate()
             .fold((0, f64::NEG_INFINITY), |best, (index, &gain)| if gain > best.1 { (index, gain) } else { best });
         Some(first + best.0 * jump)
+    }
+
+    fn scan_below(&self, starts: &[usize], end: usize, values: &mut Vec<f64>) -> bool {
+        let [sums] = self.sums.as_slice() else { return false };
+        let bounds = self.bounds.get_or_init(|| Bounds::new(sums, &self.squares, self.largest));
+        bounds.scan(starts, end, values, |_, _, scatter| scatter);
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a segment costs: how badly one simple model fits the samples `[start, end)`.
 
 mod autoregressive;
+mod bounds;
 mod l1;
 mod l2;
 mod lengths;

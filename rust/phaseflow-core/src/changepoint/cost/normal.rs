@@ -4,14 +4,12 @@
 //! The floor on the diagonal keeps a constant segment finite. With it the cost is still a minimum over the segment's
 //! parameters, so that a split never raises it.
 
-use std::ops::Range;
-
 use ndarray::ArrayView2;
 
 use super::super::compensated::{Pair, PrefixSums};
+use super::bounds::Bounds;
 use super::log_below::log_below;
 use super::{Cost, NeverRaisedBySplitting};
-use crate::vectorize::vectorize;
 
 /// Prefix sums of the features and of their products, `products[i][j]` for `j <= i`.
 #[derive(Debug)]
@@ -20,40 +18,6 @@ pub(crate) struct Normal {
     products: Vec<Vec<PrefixSums>>,
     floor: f64,
     bounds: Option<Bounds>,
-}
-
-/// One feature in doubles, for bounds from below.
-#[derive(Debug)]
-struct Bounds {
-    sums: Vec<f64>,
-    squares: Vec<f64>,
-    /// What a segment's scatter may be too large by.
-    error: f64,
-}
-
-impl Bounds {
-    fn new(sums: &PrefixSums, squares: &PrefixSums, largest: f64) -> Self {
-        let (sums, squares) = (sums.as_doubles(), squares.as_doubles());
-        let size = |values: &[f64]| values.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
-        // Each prefix is half a unit in the last place off, a mean is no larger than the largest sample.
-        let error = 8.0 * f64::EPSILON * (size(&squares) + largest * size(&sums));
-        Self { sums, squares, error }
-    }
-
-    /// Of the segments from each of `starts`, which follow one another, to `end`.
-    #[inline(always)]
-    fn below(&self, starts: Range<usize>, end: usize, floor: f64, values: &mut Vec<f64>) {
-        let (sum, square) = (self.sums[end], self.squares[end]);
-        let longest = (end - starts.start) as f64;
-        let both = self.sums[starts.clone()].iter().zip(&self.squares[starts]).enumerate();
-        values.extend(both.map(|(index, (sum_before, square_before))| {
-            let count = longest - index as f64;
-            let part = 1.0 / count;
-            let sum = sum - sum_before;
-            let scatter = square - square_before - sum * sum * part - self.error;
-            count * log_below(if scatter > 0.0 { scatter } else { 0.0 } * part + floor)
-        }));
-    }
 }
 
 impl Normal {
@@ -107,34 +71,9 @@ impl Cost for Normal {
 
     fn scan_below(&self, starts: &[usize], end: usize, values: &mut Vec<f64>) -> bool {
         let Some(bounds) = &self.bounds else { return false };
-        values.clear();
-        vectorize(|| in_runs(starts, &mut |run| bounds.below(run, end, self.floor, values)));
+        let floor = self.floor;
+        bounds.scan(starts, end, values, |count, share, scatter| count * log_below(scatter * share + floor));
         true
-    }
-}
-
-/// Starts that follow one another, run by run.
-#[inline(always)]
-fn in_runs(starts: &[usize], work: &mut impl FnMut(Range<usize>)) {
-    let mut rest = starts;
-    while let Some(&first) = rest.first() {
-        // Runs are long: doubling, then halving finds the end of one in few steps.
-        let follows = |index: usize| rest.get(index).is_some_and(|&start| start == first + index);
-        let mut reach = 1;
-        while follows(2 * reach - 1) {
-            reach *= 2;
-        }
-        let (mut inside, mut outside) = (reach - 1, 2 * reach - 1);
-        while outside - inside > 1 {
-            let middle = usize::midpoint(inside, outside);
-            if follows(middle) {
-                inside = middle;
-            } else {
-                outside = middle;
-            }
-        }
-        work(first..first + inside + 1);
-        rest = &rest[inside + 1..];
     }
 }
 
