@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUST   := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: demo test check lint test-rust test-python test-peers bench clean
+.PHONY: demo test check lint test-rust test-python test-peers bench calibrate clean
 
 demo: $(VENV)/.train          ## train a one-layer and a two-layer model, analyse both, write report.html
 	$(BIN)/phaseflow demo --out runs/demo --report report.html
@@ -34,7 +34,10 @@ lint: $(VENV)/.check
 	$(BIN)/python -m mypy.stubtest phaseflow._core
 
 bench: $(VENV)/.bench         ## kernels beside their best peers; records under benches/record/
-	for bench in attention scan circuit loss changepoint superposition archive; do $(BIN)/python benches/$$bench.py || exit 1; done
+	for bench in attention scan circuit loss token_changes changepoint superposition archive; do $(BIN)/python benches/$$bench.py || exit 1; done
+
+calibrate: $(VENV)/.bench     ## how often what is found is not there: simulations of hours
+	for study in window_calibration non_convexity penalty_calibration interval_coverage online_detection grokking_onset; do $(BIN)/python benches/$$study.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) target python/phaseflow/*.so

@@ -36,7 +36,7 @@ impl StoredTensor {
 
     /// An array whose bytes lie in a file of any format, row-major and little endian, from byte `offset` on.
     pub fn in_file(path: &Path, name: &str, dtype: Dtype, shape: &[usize], offset: usize) -> Result<Self> {
-        let length = shape.iter().try_fold(dtype.size(), |product, &axis| product.checked_mul(axis));
+        let length = byte_count(shape, dtype.size());
         let length = length.ok_or_else(|| corrupt(path, name, "an array that fits memory", format!("{shape:?}")))?;
         let file = Arc::new(MappedFile::open(path)?);
         Self::of(&file, name, ElementType::Float(dtype), shape, offset, length)
@@ -63,8 +63,10 @@ impl StoredTensor {
         let end = offset.checked_add(length).filter(|&end| end <= file.bytes().len());
         let end = end.ok_or_else(|| corrupt(file.path(), name, format!("{length} bytes"), "a shorter file"))?;
         // Everything a view can stumble over is found here, so that `view` cannot fail later.
-        let needed = shape.iter().try_fold(size, |product, &axis| product.checked_mul(axis));
-        if needed != Some(length) {
+        // An empty array counts its other axes too.
+        let lengths: Vec<usize> = shape.iter().copied().filter(|&axis| axis > 0).collect();
+        let countable = byte_count(&lengths, size).is_some_and(|bytes| isize::try_from(bytes).is_ok());
+        if !countable || byte_count(shape, size) != Some(length) {
             let expected = format!("an array of shape {shape:?}");
             return Err(corrupt(file.path(), name, expected, format!("{length} bytes")));
         }
@@ -189,6 +191,10 @@ impl StoredTensor {
             Dtype::F64 => TensorView::F64(array::<f64>(shape, bytes)?),
         })
     }
+}
+
+fn byte_count(shape: &[usize], size: usize) -> Option<usize> {
+    shape.iter().try_fold(size, |product, &axis| product.checked_mul(axis))
 }
 
 fn array<'a, T: FromBytes + Immutable>(
