@@ -122,11 +122,11 @@ def train(
     Raises
     ------
     ParameterError
-        `run_dir` holds a run with another configuration.
+        `run_dir` holds a run with another configuration, or torch cannot use the device here.
     """
+    device = usable_device(device)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    device = usable_device(device)
     corpus = corpus or build_corpus(config.corpus)
     record = config.as_record(corpus)
 
