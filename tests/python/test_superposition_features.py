@@ -83,12 +83,12 @@ def test_every_measure_is_its_definition(W, data):
     table, expected = pf.feature_geometry(W), oracle.features(W)
     wide = np.asarray(W).astype(float)
     scale = np.abs(wide).max(initial=0) ** 2
-    # Leverage comes from the Gram matrix, which squares how near W is to a lower rank.
+    # The oracle's pseudo-inverse loses as many digits as the condition of W has.
     singular = np.linalg.svd(wide, compute_uv=False) if wide.size else np.zeros(0)
-    singular = singular[singular > 1e-8 * singular.max(initial=0)]
-    squared = 1e-16 * (singular.max() / singular.min()) ** 2 if singular.size else 0.0
+    singular = singular[singular > 1e-12 * singular.max(initial=0)]
+    lost = np.finfo(float).eps * singular.max() / singular.min() if singular.size else 0.0
     for name, values in zip(MEASURES, expected, strict=True):
-        tolerance = {"interference": 1e-9 * scale, "leverage": 1e-9 + 10 * squared}.get(name, 1e-9)
+        tolerance = {"interference": 1e-9 * scale, "leverage": 1e-9 + 100 * lost}.get(name, 1e-9)
         np.testing.assert_allclose(table[name].to_numpy(), values, rtol=1e-8, atol=tolerance, err_msg=name)
     np.testing.assert_array_equal(pf.feature_dimensionality(W), table["dimensionality"].to_numpy())
 
