@@ -49,21 +49,27 @@ def read_limit(array: np.ndarray, threads: int) -> Callable[[], float]:
 
 
 def evict(files: Iterable[Path]) -> None:
-    """Makes the files cold: what the system's cache holds of them goes."""
+    """Makes the files cold: what the system's cache holds of them goes, once the disk has it."""
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
         try:
+            os.fsync(descriptor)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
 
 
-def read_direct(files: Iterable[Path], block: int = 8 << 20) -> int:
+def read_direct(files: Iterable[Path]) -> int:
     """Reads every byte in order past the system's cache, and does nothing with it: what the disk can give."""
+    return read_through(files, 8 << 20, os.O_DIRECT)
+
+
+def read_through(files: Iterable[Path], block: int = 1 << 20, flags: int = 0) -> int:
+    """Reads every byte in order into one block of memory, and does nothing with it."""
     read = 0
-    with mmap.mmap(-1, block) as buffer:  # aligned, as such reads must be
+    with mmap.mmap(-1, block) as buffer:  # aligned, as reads past the cache must be
         for file in files:
-            descriptor = os.open(file, os.O_RDONLY | os.O_DIRECT)
+            descriptor = os.open(file, os.O_RDONLY | flags)
             try:
                 at = 0
                 while got := os.preadv(descriptor, [buffer], at):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from _timing import compare, evict, interleave, read_direct, write_record
+from _timing import compare, evict, interleave, read_direct, read_through, write_record
 from attention import entries, flat, random_tokens
 from safetensors.torch import safe_open, save_file
 
@@ -73,7 +73,7 @@ def table(folder, tokens, dtype, options):
     contenders = {f"phaseflow, {form}": lambda form=form: phaseflow(form) for form in FORMS}
     contenders |= {"torch composite, whole": torch_composite, "numpy composite, whole": numpy_composite}
     warm = interleave(
-        contenders | {"limit: read all bytes, whole": lambda: np.fromfile(files["whole"][0], np.uint8).size},
+        contenders | {"limit: one thread reads all bytes, whole": lambda: read_through(files["whole"])},
         options.rounds,
     )
     del contenders["numpy composite, whole"]
