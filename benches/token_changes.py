@@ -56,6 +56,8 @@ def from_files(folder, options):
     run = pf.open(folder).runs[0]
 
     def from_archive():
+        for kept in folder.rglob("derived"):
+            shutil.rmtree(kept)
         return pf.open(folder).token_changes()
 
     def read():
