@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import phaseflow as pf
@@ -112,6 +112,9 @@ def test_no_window_of_the_grid_is_much_better_than_the_one_found(height):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 1))
 def test_discoveries_are_benjamini_and_hochbergs(p_values, rate):
+    bounds = rate * np.arange(1, len(p_values) + 1) / max(len(p_values), 1)
+    # Where a p-value meets its bound to the last digit, either answer is right.
+    assume(not np.isclose(np.sort(p_values), bounds, rtol=1e-12, atol=0).any())
     assert discoveries(np.array(p_values), rate).tolist() == benjamini_hochberg(p_values, rate).tolist()
 
 

@@ -33,9 +33,11 @@ def q_values(p_values: ArrayLike, *, method: str = "benjamini-hochberg") -> NDAr
     UnknownNameError
         A method that does not exist.
 
-    Notes ----- Both hold for independent tests and p-values that are uniform, or larger, without an effect; Benjamini
-    and Hochberg's also for positively dependent ones. p-values of 1 that stand for "nothing found" keep both on the
-    safe side.
+    Notes
+    -----
+    Both hold for independent tests and p-values that are uniform, or larger, without an effect; Benjamini and
+    Hochberg's also for positively dependent ones. p-values of 1 that stand for "nothing found" keep both on the safe
+    side.
 
     Examples
     --------
@@ -54,7 +56,7 @@ def q_values(p_values: ArrayLike, *, method: str = "benjamini-hochberg") -> NDAr
         raise ParameterError(f"p_values hold {wrong[0]}, expected 0 to 1")
     count = tests.size
     order = np.argsort(tests, kind="stable")
-    scaled = tests[order] * count / np.arange(1, count + 1)
+    scaled = tests[order] * (count / np.arange(1, count + 1))
     if method == "storey" and count:
         above = np.count_nonzero(tests > _SPLIT)
         scaled *= min(1.0, (1 + above) / (count * (1 - _SPLIT)))
