@@ -96,7 +96,8 @@ def test_the_statistic_is_that_of_the_covariance_written_out(seed, height, rho):
     x = np.logspace(0.5, 3, 40)
     curve = 5 * x**-0.4 + height * ramp(1.5, 0.2, np.log10(x)) + noise(1, rho, 40, seed)[0]
     ((statistic, (start, end)),) = grid(x).clearest(curve[None], threads=None)
-    assert statistic == pytest.approx(window_statistic(x, curve, start, end), rel=1e-6, abs=1e-6)
+    # The noise level is a maximum that both look for by themselves.
+    assert statistic == pytest.approx(window_statistic(x, curve, start, end), rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize("height", [0.0, 4.0, 10.0])
