@@ -10,6 +10,7 @@ table.
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ _SAVE_SECONDS = 30.0
 def one_by_one(steps: list[int]) -> Iterable[list[int]]:
     """Every step alone."""
     return ([step] for step in steps)
+
+
+def computation_name(measure: str, parameters: Mapping[str, Any]) -> str:
+    """What the files of a computation are called: the measure, and a hash of it, its parameters and the version."""
+    key = json.dumps([measure, parameters, __version__], sort_keys=True)
+    return f"{check_plain_name('measure', measure)}-{checksum(key.encode())}"
+
+
+def keep_table(path: Path, table: pl.DataFrame) -> None:
+    """Writes a table, into a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(path, table)
 
 
 class Derived:
@@ -55,9 +68,8 @@ class Derived:
 
     def __init__(self, run: RunSource, measure: str, parameters: Mapping[str, Any]) -> None:
         self.run = run
-        key = json.dumps([measure, parameters, __version__], sort_keys=True)
-        name = f"{check_plain_name('measure', measure)}-{checksum(key.encode())}.parquet"
-        self.path: Path | None = None if run.derived is None else run.derived / name
+        name = computation_name(measure, parameters)
+        self.path: Path | None = None if run.derived is None else run.derived / f"{name}.parquet"
 
     def pending(self, steps: Iterable[int], names: Iterable[str]) -> list[int]:
         """The steps among ``steps`` that `update` would compute, ascending."""
@@ -120,8 +132,9 @@ class Derived:
 
     def _save(self, kept: pl.DataFrame | None, fresh: list[pl.DataFrame]) -> pl.DataFrame | None:
         table = self._merge(kept, fresh)
-        if fresh and table is not None:
-            self._write(table)
+        if fresh and table is not None and self.path is not None:
+            with suppress(OSError):  # A run that cannot be written to is analysed all the same.
+                keep_table(self.path, table)
         return table
 
     def _wanted(self, steps: Iterable[int], names: Iterable[str]) -> dict[int, str]:
@@ -151,13 +164,3 @@ class Derived:
         tables = [] if kept is None else [kept.filter(~pl.col(STEP).is_in(list(done)))]
         tables += fresh
         return pl.concat(tables).sort(STEP, maintain_order=True) if tables else None
-
-    def _write(self, table: pl.DataFrame) -> None:
-        if self.path is None:
-            return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_table(self.path, table)
-        except OSError:
-            # A run that cannot be written to is analysed all the same.
-            pass

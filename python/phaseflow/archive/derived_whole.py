@@ -8,13 +8,15 @@ older results are removed. A damaged table counts as none. Where the run cannot 
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from phaseflow._core import __version__, checksum
-from phaseflow.archive.files import check_plain_name, read_table, write_table
+from phaseflow._core import checksum
+from phaseflow.archive.derived import computation_name, keep_table
+from phaseflow.archive.files import check_plain_name, read_table
 from phaseflow.archive.source import RunSource
 from phaseflow.exceptions import CorruptArchiveError
 
@@ -37,8 +39,7 @@ class DerivedWhole:
     def __init__(
         self, run: RunSource, measure: str, parameters: Mapping[str, Any], tensors: Iterable[tuple[int, str]]
     ) -> None:
-        key = json.dumps([measure, parameters, __version__], sort_keys=True)
-        self._computation = f"{check_plain_name('measure', measure)}-{checksum(key.encode())}"
+        self._computation = computation_name(measure, parameters)
         inputs = [[step, name, run.checksums(step).get(name)] for step, name in sorted(tensors)]
         self._inputs = checksum(json.dumps(inputs).encode())
         self._folder = run.derived
@@ -56,16 +57,12 @@ class DerivedWhole:
         """Keeps the tables, and no longer those of other tensors."""
         if self._folder is None:
             return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # A run that cannot be written to is analysed all the same.
             for name, table in tables.items():
-                write_table(self._path(self._folder, name), table)
+                keep_table(self._path(self._folder, name), table)
             for path in self._folder.glob(f"{self._computation}-*"):
                 if not path.name.startswith(f"{self._computation}-{self._inputs}-"):
                     path.unlink(missing_ok=True)
-        except OSError:
-            # A run that cannot be written to is analysed all the same.
-            pass
 
     def _path(self, folder: Path, table: str) -> Path:
         return folder / f"{self._computation}-{self._inputs}-{check_plain_name('table', table)}.parquet"
