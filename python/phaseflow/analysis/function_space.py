@@ -3,15 +3,17 @@
 Only losses of the same tokens can be compared: the runs whose probe of one name has the same tokens share a space.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
+from phaseflow.analysis.tables import BYTES, PROBLEM_SCHEMA, OnProgress
 from phaseflow.analysis.token_changes import defect
 from phaseflow.archive import RunSource
 from phaseflow.exceptions import CorruptArchiveError, UnknownNameError
@@ -40,6 +42,7 @@ class Checkpoint:
     run: RunSource
     step: int
     name: str
+    nbytes: int
 
     def losses(self, chosen: Any) -> Any:
         """Its losses, or those of the chosen flat tokens."""
@@ -56,7 +59,8 @@ def function_spaces(
     problems: list[tuple[str, str, str, str, str]] = []
     spaces = rows_by_space(runs, problems)
     tables = [pl.DataFrame(schema=SPACE_SCHEMA)]
-    for done, ((name, _, shape), rows) in enumerate(spaces.items(), start=1):
+    sizes = [sum(row.nbytes for row in rows) for rows in spaces.values()]
+    for done, ((name, _, shape), rows) in zip(accumulate(sizes), spaces.items(), strict=True):
         chosen = one_a_row(shape, seed) if tokens == "one" else None
         space = function_space(
             lambda rows=rows, chosen=chosen: [row.losses(chosen) for row in rows],  # type: ignore[misc]
@@ -70,7 +74,7 @@ def function_spaces(
             problems.append((names, "tensors", f"{name} at {len(rows)} checkpoints", "finite losses", text))
         tables.append(tidy(rows, space.positions, space.share))
         if progress is not None:
-            progress("function space", done, len(spaces))
+            progress("function space", done, sum(sizes))
     return pl.concat(tables), pl.DataFrame(problems, PROBLEM_SCHEMA, orient="row")
 
 
@@ -81,8 +85,10 @@ def rows_by_space(
     spaces: dict[tuple[str, str, tuple[int, ...]], list[Checkpoint]] = defaultdict(list)
     for run in runs:
         index = run.index.filter(pl.col(schema.NAME).str.starts_with(_PREFIX)).unique([schema.STEP, schema.NAME])
-        rows = index.sort(schema.NAME, schema.STEP).select(schema.STEP, schema.NAME, schema.SHAPE, schema.FILE)
-        for step, name, shape, file in rows.iter_rows():
+        rows = index.sort(schema.NAME, schema.STEP).select(
+            schema.STEP, schema.NAME, schema.SHAPE, schema.DTYPE, schema.FILE
+        )
+        for step, name, shape, dtype, file in rows.iter_rows():
             probe = run.probes.get(name.removeprefix(_PREFIX))
             if probe is None or len(shape) != 2:
                 continue
@@ -91,7 +97,9 @@ def rows_by_space(
             except CorruptArchiveError as error:
                 found = str(error)
             if found is None:
-                spaces[name, probe.tokens_hash, tuple(shape)].append(Checkpoint(run, step, name))
+                spaces[name, probe.tokens_hash, tuple(shape)].append(
+                    Checkpoint(run, step, name, math.prod(shape) * BYTES[dtype])
+                )
             else:
                 expected = "readable losses, most of them finite"
                 problems.append((run.name, file, f"{name} at step {step}", expected, found))

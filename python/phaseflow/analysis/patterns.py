@@ -6,6 +6,7 @@ to decode (``.npz``, HDF5, Zarr, ``.pt``) come one at a time through it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from phaseflow import _core, schema
 from phaseflow._core import HeadScores, StoredTensor, TokenIndex
-from phaseflow.analysis.tables import OnBytes, OnProgress, applicable, bytes_of, computed, probes_of, problem_rows
+from phaseflow.analysis.tables import OnBytes, OnProgress, applicable, computed, probes_of, problem_rows
 from phaseflow.archive import RunSource
 from phaseflow.archive.compact import read_whole, whole_name
 from phaseflow.exceptions import PhaseflowError
@@ -51,17 +52,19 @@ def table(run: RunSource, memory: int, progress: OnProgress | None) -> tuple[pl.
     """The scores of a run, columns as in :data:`FORM`, and what kept them from being more."""
     stored_at = applicable(run, PREFIX, lambda _: True)
     names_at = {step: list(dict.fromkeys(map(whole_name, names))) for step, names in stored_at.items()}
-    sizes = bytes_of(run, stored_at)
-    # Token occurrences are found once a probe.
-    indices = {name: TokenIndex(probe.tokens, probe.bos) for name, probe in run.probes.items()}
+
+    @cache
+    def index_of(probe: str) -> TokenIndex:
+        """Token occurrences, found once for all patterns of a probe."""
+        return TokenIndex(run.probes[probe].tokens, run.probes[probe].bos)
+
     unreadable: dict[tuple[int, str], str] = {}
     incomplete: set[int] = set()
 
     def rows_of_steps(steps: list[int], on_bytes: OnBytes) -> pl.DataFrame | None:
         found = {}
-        for place, scores in scored(
-            run, [(step, name) for step in steps for name in names_at[step]], indices, memory, on_bytes
-        ):
+        places = [(step, name) for step in steps for name in names_at[step]]
+        for place, scores in scored(run, places, index_of, memory, on_bytes):
             if isinstance(scores, Exception):
                 unreadable[place] = str(scores)
                 incomplete.add(place[0])
@@ -69,7 +72,7 @@ def table(run: RunSource, memory: int, progress: OnProgress | None) -> tuple[pl.
                 found[place] = scores
         return rows(found) if found else None
 
-    def batches(steps: list[int]) -> Iterator[list[int]]:
+    def batches(steps: list[int], sizes: Mapping[int, int]) -> Iterator[list[int]]:
         batch: list[int] = []
         tensors = size = 0
         for step in steps:
@@ -90,7 +93,7 @@ def table(run: RunSource, memory: int, progress: OnProgress | None) -> tuple[pl.
 
 
 def scored(
-    run: RunSource, places: list[Place], indices: Mapping[str, TokenIndex], memory: int, on_bytes: OnBytes
+    run: RunSource, places: list[Place], index_of: Callable[[str], TokenIndex], memory: int, on_bytes: OnBytes
 ) -> Iterator[tuple[Place, HeadScores | Exception]]:
     """The scores of the pattern at each step and name, as the core gives them, or the exception that says why not."""
     stored: dict[Place, Any] = {}
@@ -105,7 +108,7 @@ def scored(
                 yield place, of(pattern, probe.tokens, probe.bos, None)
         except (PhaseflowError, OSError) as error:
             yield place, error
-    of_batches = [indices[probe_of(place)] for place in stored]
+    of_batches = [index_of(probe_of(place)) for place in stored]
     yield from zip(
         stored, _core.scan_head_scores(list(stored.values()), of_batches, memory, None, on_bytes), strict=True
     )

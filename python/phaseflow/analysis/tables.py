@@ -1,7 +1,7 @@
 """One measure over one run, as a tidy table: computed step by step, kept on disk, only what is new the next time."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -65,21 +65,26 @@ def computed(
     form: pl.DataFrame,
     progress: OnProgress | None,
     *,
-    batches: Callable[[list[int]], Iterable[list[int]]] = one_by_one,
+    batches: Callable[[list[int], Mapping[int, int]], Iterable[list[int]]] | None = None,
     incomplete: Collection[int] = (),
 ) -> pl.DataFrame:
     """The rows of every step in ``names_at`` (which tensors each reads), those kept on disk not computed again.
 
     ``form`` is an empty table with the columns of the result, run, step and tokens_seen among them. ``rows_of_steps``
-    takes the steps of a batch and may tell how many of their bytes it has read. A step in ``incomplete`` is not kept.
+    takes the steps of a batch and may tell how many of their bytes it has read; ``batches`` cuts steps, whose bytes it
+    is given, each alone without it. A step in ``incomplete`` is not kept.
     """
     if not names_at:
         return form
     kept = Derived(run, name, {**depends_on, "columns": form.columns})
     every_name = sorted({name for names in names_at.values() for name in names})
     sizes = bytes_of(run, names_at)
-    total = sum(sizes[step] for step in kept.pending(names_at, every_name))
-    done = 0
+    total = done = 0
+
+    def cut(pending: list[int]) -> Iterable[list[int]]:
+        nonlocal total
+        total = sum(sizes[step] for step in pending)
+        return one_by_one(pending) if batches is None else batches(pending, sizes)
 
     def told(within: int) -> None:
         if progress is not None:
@@ -92,7 +97,7 @@ def computed(
         told(0)
         return rows
 
-    rows = kept.update(names_at, every_name, counted, batches=batches, incomplete=incomplete)
+    rows = kept.update(names_at, every_name, counted, batches=cut, incomplete=incomplete)
     if rows.is_empty():
         return form
     rows = rows.join(run.tokens_seen(), on=schema.STEP, how="left", maintain_order="left")

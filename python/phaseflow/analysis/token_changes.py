@@ -8,6 +8,7 @@ run until one of its checkpoints changes.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from phaseflow import schema
 from phaseflow._core import checksum
 from phaseflow.analysis.repeats import repeat_lengths
-from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
+from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress, bytes_of
 from phaseflow.archive import DerivedWhole, Probe, RunSource
 from phaseflow.exceptions import CorruptArchiveError
 from phaseflow.metrics._token_scan import token_breaks
@@ -88,10 +89,11 @@ def token_changes(
     found = [{name: pl.DataFrame(schema=columns) for name, columns in _TABLES.items()}]
     for run in runs:
         probes = [name for name in run.probes if run.index[schema.NAME].is_in([_PREFIX + name]).any()]
-        for done, probe in enumerate(probes, start=1):
+        sizes = [sum(bytes_of(run, {step: [_PREFIX + name] for step in run.steps}).values()) for name in probes]
+        for probe, done in zip(probes, accumulate(sizes), strict=True):
             found.append(of_probe(run, probe, options))
             if progress is not None:
-                progress(f"{run.name}: breaks of single tokens", done, len(probes))
+                progress(f"{run.name}: breaks of single tokens", done, sum(sizes))
     return TokenChanges(**{name: pl.concat([tables[name] for tables in found]) for name in _TABLES})
 
 
