@@ -4,17 +4,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from phaseflow import _core, schema
 from phaseflow.changepoint.discovery import check_rate, discoveries
-from phaseflow.exceptions import NotFiniteError, ShapeError
+from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 
 if TYPE_CHECKING:
     import polars as pl
 
 _KEPT_GRIDS = 16
-_COLUMNS = (schema.SERIES, schema.START, schema.END, schema.SIZE, schema.STANDARD_ERROR, schema.P_VALUE)
+_COLUMNS = (schema.START, schema.END, schema.SIZE, schema.STANDARD_ERROR, schema.P_VALUE)
 
 
 def non_convexity(
@@ -114,25 +114,14 @@ def non_convexity(
     >>> found.height, bool(found["start"][0] < 2000 < found["end"][0])
     (1, True)
     """
-    values = np.asarray(curve, dtype=np.float64)
-    if values.ndim not in (1, 2):
-        raise ShapeError(f"curve must have axes (sample,) or (series, sample), got {values.ndim} axes")
-    rows = np.ascontiguousarray(np.atleast_2d(values))
+    rows = series_rows("curve", curve)
     n_samples = rows.shape[1]
-    axis = np.arange(n_samples, dtype=np.float64) if x is None else _vector("x", x, n_samples)
-    shape = None if variance is None else _vector("variance", variance, n_samples)
-    if np.isinf(rows).any():
-        series, sample = np.argwhere(np.isinf(rows))[0]
-        raise NotFiniteError(
-            f"curve[{series}, {sample}] is {rows[series, sample]}, expected a number, or NaN where it is missing"
-        )
+    axis = np.arange(n_samples, dtype=np.float64) if x is None else sample_vector("x", x, "curve", n_samples)
+    shape = None if variance is None else sample_vector("variance", variance, "curve", n_samples)
     check_rate("fdr", fdr)
     p_values = np.ones(len(rows))
     tables = []
-    # Series that miss the same checkpoints share a grid.
-    patterns, pattern_of = np.unique(np.isnan(rows), axis=0, return_inverse=True)
-    for index, missing in enumerate(patterns):
-        members, present = np.flatnonzero(pattern_of.ravel() == index), ~missing
+    for members, present in by_present_samples(rows):
         known = None if shape is None else shape[present].tobytes()
         test = _test(axis[present].tobytes(), known, simulations, seed)
         columns, p_values[members] = test.bumps(rows[np.ix_(members, present)], level=level, threads=threads)
@@ -140,28 +129,10 @@ def non_convexity(
         for edge in (schema.START, schema.END):
             columns[edge] = axis[present][columns[edge]]
         tables.append(columns)
-    return _table(tables, None if fdr is None else discoveries(p_values, fdr))
-
-
-def _vector(argument: str, value: ArrayLike, n_samples: int) -> NDArray[np.float64]:
-    vector = np.ascontiguousarray(value, dtype=np.float64)
-    if vector.shape != (n_samples,):
-        raise ShapeError(f"{argument} has shape {vector.shape}, expected ({n_samples},), one for every sample of curve")
-    return vector
+    return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
 
 
 @lru_cache(maxsize=_KEPT_GRIDS)
 def _test(x: bytes, variance: bytes | None, simulations: int, seed: int) -> "_core.ConvexityTest":
     shape = None if variance is None else np.frombuffer(variance)
     return _core.ConvexityTest(np.frombuffer(x), shape, simulations=simulations, seed=seed)
-
-
-def _table(tables: list[dict[str, NDArray[np.float64]]], keep: NDArray[np.bool_] | None) -> "pl.DataFrame":
-    import polars as pl
-
-    types: dict[str, type[pl.DataType]] = {**dict.fromkeys(_COLUMNS, pl.Float64), schema.SERIES: pl.Int64}
-    parts = [pl.DataFrame({name: table[name] for name in _COLUMNS}, schema=types) for table in tables]
-    frame = pl.concat([pl.DataFrame(schema=types), *parts])
-    if keep is not None:
-        frame = frame.filter(pl.Series(keep[frame[schema.SERIES].to_numpy()], dtype=pl.Boolean))
-    return frame.sort(schema.SERIES, schema.START)

@@ -4,20 +4,23 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from phaseflow import _core, schema
 from phaseflow.changepoint.discovery import check_rate, discoveries
-from phaseflow.exceptions import NotFiniteError, ShapeError
+from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 
 if TYPE_CHECKING:
     import polars as pl
 
 _KEPT_GRIDS = 16
-_COLUMNS = tuple(
-    name
-    for column in (schema.START, schema.END, schema.SIZE)
-    for name in (column, schema.lower(column), schema.upper(column))
+_COLUMNS = (
+    *(
+        name
+        for column in (schema.START, schema.END, schema.SIZE)
+        for name in (column, schema.lower(column), schema.upper(column))
+    ),
+    schema.P_VALUE,
 )
 
 
@@ -132,23 +135,15 @@ def detect_windows(
     >>> len(found), bool(found["p_value"][0] < 0.001)
     (1, True)
     """
-    values = np.asarray(signal, dtype=np.float64)
-    if values.ndim not in (1, 2):
-        raise ShapeError(f"signal must have axes (sample,) or (series, sample), got {values.ndim} axes")
-    rows = np.ascontiguousarray(np.atleast_2d(values))
+    rows = series_rows("signal", signal)
     n_samples = rows.shape[1]
-    steps = np.arange(1.0, n_samples + 1.0) if x is None else _vector("x", x, n_samples)
-    deviations = None if variance is None else _vector("variance", variance, n_samples)
-    if np.isinf(rows).any():
-        series, sample = np.argwhere(np.isinf(rows))[0]
-        raise NotFiniteError(
-            f"signal[{series}, {sample}] is {rows[series, sample]}, expected a number, or NaN where it is missing"
-        )
+    steps = np.arange(1.0, n_samples + 1.0) if x is None else sample_vector("x", x, "signal", n_samples)
+    deviations = None if variance is None else sample_vector("variance", variance, "signal", n_samples)
     check_rate("fdr", fdr)
 
     options = (scale, base, flank, max_width, simulations, seed)
     tables, p_values = [], np.ones(len(rows))
-    for members, present in _by_present_samples(rows):
+    for members, present in by_present_samples(rows):
         grid = _grid(steps[present].tobytes(), None if deviations is None else deviations[present].tobytes(), *options)
         columns, p_values[members] = grid.detect(
             np.ascontiguousarray(rows[np.ix_(members, present)]),
@@ -159,25 +154,7 @@ def detect_windows(
         )
         columns[schema.SERIES] = members[columns[schema.SERIES]]
         tables.append(columns)
-    return _table(tables, None if fdr is None else discoveries(p_values, fdr))
-
-
-def _vector(argument: str, value: ArrayLike, n_samples: int) -> NDArray[np.float64]:
-    vector = np.ascontiguousarray(value, dtype=np.float64)
-    if vector.shape != (n_samples,):
-        raise ShapeError(
-            f"{argument} has shape {vector.shape}, expected ({n_samples},), one for every sample of signal"
-        )
-    return vector
-
-
-def _by_present_samples(rows: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Series that miss the same checkpoints share a grid."""
-    missing = np.isnan(rows)
-    if not missing.any():
-        return [(np.arange(len(rows)), ~missing[0])] if len(rows) else []
-    patterns, member_of = np.unique(missing, axis=0, return_inverse=True)
-    return [(np.flatnonzero(member_of.ravel() == index), ~pattern) for index, pattern in enumerate(patterns)]
+    return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
 
 
 @lru_cache(maxsize=_KEPT_GRIDS)
@@ -201,15 +178,3 @@ def _grid(
         simulations=simulations,
         seed=seed,
     )
-
-
-def _table(tables: list[dict[str, NDArray[np.float64]]], keep: NDArray[np.bool_] | None) -> "pl.DataFrame":
-    import polars as pl
-
-    names = (schema.SERIES, *_COLUMNS, schema.P_VALUE)
-    types: dict[str, type[pl.DataType]] = {name: pl.Int64 if name == schema.SERIES else pl.Float64 for name in names}
-    parts = [pl.DataFrame(table, schema=types) for table in tables]
-    frame = pl.concat([pl.DataFrame(schema=types), *parts])
-    if keep is not None:
-        frame = frame.filter(pl.Series(keep[frame[schema.SERIES].to_numpy()], dtype=pl.Boolean))
-    return frame.sort(schema.SERIES, schema.START)
