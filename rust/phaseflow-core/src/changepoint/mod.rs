@@ -1,5 +1,6 @@
 //! Changepoints and phase-change windows of curves.
 
+mod autoregression;
 mod centred;
 mod compensated;
 pub mod convexity;

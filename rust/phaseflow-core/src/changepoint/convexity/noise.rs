@@ -18,12 +18,12 @@
 //! ln L = - sum over stretches of (ln|D R D| + ln|B' (D R D)^-1 B| + (m - p) ln(y' P y)) / 2
 //! ```
 
+use super::super::autoregression::{RHOS, whiten};
 use super::super::linear_algebra::{dot, orthonormalise, project_out};
 
-/// AR(1) coefficients considered, and the weight of each beforehand: more for strong correlation, which short curves
-/// hide and which makes false alarms.
-pub(super) const RHOS: [f64; 11] = [-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96];
-const PRIOR: [f64; 11] = [0.1, 0.1, 0.15, 0.15, 0.15, 0.15, 0.15, 0.2, 0.25, 0.2, 0.1];
+/// The weight of each AR(1) coefficient beforehand: more for strong correlation, which short curves hide and which makes
+/// false alarms.
+const PRIOR: [f64; RHOS.len()] = [0.1, 0.1, 0.15, 0.15, 0.15, 0.15, 0.15, 0.2, 0.25, 0.2, 0.1];
 /// What is added to the level, of range 1, for a deviation in proportion to it; besides, a deviation that is the same
 /// everywhere.
 const OFFSETS: [f64; 4] = [0.5, 0.15, 0.05, 0.015];
@@ -171,7 +171,7 @@ impl Noise {
             let (from, to) = (edge[0], edge[1]);
             let place = |sample: usize| 2.0 * (sample - from) as f64 / (to - from - 1) as f64 - 1.0;
             let whitened = |value: &dyn Fn(usize) -> f64| {
-                whiten(rho, &(from..to).map(|sample| value(sample) / shape[sample]).collect::<Vec<_>>())
+                whiten(rho, &shape[from..to], &(from..to).map(value).collect::<Vec<_>>())
             };
             let columns = (0..CUBIC).map(|power| whitened(&|sample| place(sample).powi(power as i32))).collect();
             let (basis, log_det) = orthonormalise(columns);
@@ -219,12 +219,6 @@ impl Noise {
         };
         (0..samples).map(between).collect()
     }
-}
-
-/// `W y` with `W' W` the inverse of `rho^|i - j|`.
-fn whiten(rho: f64, y: &[f64]) -> Vec<f64> {
-    let scale = 1.0 / (1.0 - rho * rho).sqrt();
-    (0..y.len()).map(|i| if i == 0 { y[0] } else { (y[i] - rho * y[i - 1]) * scale }).collect()
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use std::sync::OnceLock;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
+use super::super::autoregression::RHOS;
 use super::contrast::{Contrast, Covariance, contrasts, prefix_sums};
 use super::intervals::{Bump, bumps};
-use super::noise::{Noise, RHOS};
+use super::noise::Noise;
 use crate::random::Random;
 use crate::{Cancel, Error, Result};
 

@@ -15,10 +15,9 @@
 //! `a' P b = f_a . f_b + sum_k c_ak c_bk / (1 + tau^2 lambda_k)` with `c = U' e`, `f = e - U c`, `e` the whitened,
 //! base-free vector. All terms are sums of products of residuals: nothing cancels, however small the noise.
 
+use super::super::autoregression::{RHOS, unwhiten, whiten};
 use super::super::linear_algebra::{add_scaled, dot, orthonormalise, principal_directions, project_out};
 
-/// AR(1) coefficients tried.
-pub(crate) const RHOS: [f64; 11] = [-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96];
 /// Ratios tried of the relaxations' standard deviation to the noise's: 0, then half decades.
 const TAU_EXPONENTS: std::ops::RangeInclusive<i32> = -2..=12;
 
@@ -140,51 +139,5 @@ impl Correlation {
             add_scaled(&mut rest, -part, direction);
         }
         Projected { rest, parts }
-    }
-}
-
-/// `W y` with `W' W = (S R S)^-1`: divide by the deviation, subtract rho times the sample before.
-fn whiten(rho: f64, deviations: &[f64], y: &[f64]) -> Vec<f64> {
-    let scale = 1.0 / (1.0 - rho * rho).sqrt();
-    let mut before = 0.0;
-    y.iter()
-        .zip(deviations)
-        .enumerate()
-        .map(|(index, (value, deviation))| {
-            let now = value / deviation;
-            let innovation = if index == 0 { now } else { (now - rho * before) * scale };
-            before = now;
-            innovation
-        })
-        .collect()
-}
-
-/// `W' v`.
-fn unwhiten(rho: f64, deviations: &[f64], v: &[f64]) -> Vec<f64> {
-    let scale = 1.0 / (1.0 - rho * rho).sqrt();
-    (0..v.len())
-        .map(|index| {
-            let own = if index == 0 { v[0] } else { v[index] * scale };
-            let next = if index + 1 < v.len() { v[index + 1] * scale * rho } else { 0.0 };
-            (own - next) / deviations[index]
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{unwhiten, whiten};
-
-    #[test]
-    fn whitening_twice_inverts_the_correlation_matrix() {
-        let (rho, deviations) = (0.6_f64, vec![1.0, 2.0, 0.5, 3.0]);
-        for i in 0..4 {
-            let column: Vec<f64> =
-                (0..4).map(|j: usize| deviations[i] * deviations[j] * rho.powi(i.abs_diff(j) as i32)).collect();
-            let unit = unwhiten(rho, &deviations, &whiten(rho, &deviations, &column));
-            for (j, value) in unit.iter().enumerate() {
-                assert!((value - f64::from(u8::from(i == j))).abs() < 1e-14);
-            }
-        }
     }
 }

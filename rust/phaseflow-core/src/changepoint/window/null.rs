@@ -9,9 +9,10 @@
 
 use rayon::prelude::*;
 
+use super::super::autoregression::RHOS;
 use super::detector::Detector;
 use super::fit::best_window;
-use super::noise::{Level, RHOS};
+use super::noise::Level;
 use crate::random::Random;
 use crate::{Cancel, Result};
 
