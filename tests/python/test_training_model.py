@@ -12,7 +12,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from oracles.transformer import reference  # noqa: E402
-from phaseflow.exceptions import ParameterError, ShapeError  # noqa: E402
+from phaseflow.exceptions import MissingDataError, ParameterError, ShapeError  # noqa: E402
 from phaseflow.training.model import ModelConfig, Transformer  # noqa: E402
 from phaseflow.training.positions import distance_bias  # noqa: E402
 
@@ -112,7 +112,25 @@ def test_weights_have_the_shapes_of_the_archive() -> None:
         "W_K/L00": (4, 8, 2),
         "W_V/L00": (4, 8, 2),
         "W_O/L00": (4, 2, 8),
+        "b_distance/L00": (4, 32),
     }
+
+
+@pytest.mark.parametrize("positions", ["press", "rotary", "learned", "relative"])
+def test_weights_are_all_that_a_model_of_the_same_configuration_needs_to_be_the_same(positions: str) -> None:
+    given, taking = (model_of(seed, positions=positions, d_mlp=5, n_layers=2) for seed in (0, 1))
+    tokens = tokens_of(given)
+    assert not torch.equal(given(tokens), taking(tokens))
+    taking.load_weights(given.weights())
+    assert torch.equal(given(tokens), taking(tokens))
+
+
+def test_weights_of_another_model_are_refused_by_name() -> None:
+    model, other = model_of(), model_of(d_mlp=5, positions="learned", n_layers=1)
+    with pytest.raises(MissingDataError, match=r"missing: W_K/L01.*unknown: W_in/L00, .*W_pos"):
+        model.load_weights(other.weights())
+    with pytest.raises(ShapeError, match=r"W_E has shape \(11, 4\), expected \(11, 8\)"):
+        model.load_weights(model_of(d_model=4).weights())
 
 
 def test_what_cannot_be_built_says_why() -> None:

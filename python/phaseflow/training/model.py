@@ -12,13 +12,14 @@ d_model), W_U (d_model, vocab). No biases in attention, as in Elhage 2021.
 The ways of telling positions are in `positions`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from phaseflow.exceptions import ParameterError, ShapeError
+from phaseflow.exceptions import MissingDataError, ParameterError, ShapeError
 from phaseflow.training.positions import POSITIONS, Positions, distance_bias, position_table, rotate
 
 _RELATIVE_GAIN = (
@@ -161,31 +162,54 @@ class Transformer(nn.Module):
         return kept
 
     def weights(self) -> dict[str, Tensor]:
-        """Every matrix by its name in an archive: `W_E`, `W_U`, `W_Q/L00`, ... (no copies)."""
-        named = {"W_E": self.W_E, "W_U": self.W_U}
-        for layer, attention in enumerate(self.attention):
-            named |= {f"{name}/L{layer:02d}": getattr(attention, name) for name in ("W_Q", "W_K", "W_V", "W_O")}
-        return {name: weight.detach() for name, weight in named.items()}
+        """Every parameter by its name in an archive: `W_E`, `W_U`, `W_Q/L00`, `W_in/L00`, ... (no copies)."""
+        return {archive_name(name): weight.detach() for name, weight in self.named_parameters()}
 
-    def _run(self, tokens: Tensor, kept: list[Tensor] | None) -> Tensor:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes over what `weights` of a model of the same configuration gave; one missing or too many is refused."""
+        own = self.weights()
+        missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+        if missing or unknown:
+            differing = [
+                f"{what}: {', '.join(names)}"
+                for what, names in zip(("missing", "unknown"), (missing, unknown), strict=True)
+                if names
+            ]
+            raise MissingDataError(f"these are not the weights of this model; {'; '.join(differing)}")
+        for name, weight in own.items():
+            if weight.shape != weights[name].shape:
+                raise ShapeError(f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(weight.shape)}")
+            weight.copy_(weights[name])
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """The residual stream that enters the first layer, (batch, pos, d_model)."""
         n_pos = tokens.shape[1]
         if n_pos > self.config.context + 1:
             raise ShapeError(f"tokens have {n_pos} positions; context {self.config.context} allows one more than that")
-        x = F.embedding(tokens, self.W_E)  # (batch, pos, d_model)
-        if self.config.positions == "learned":
-            x = x + self.W_pos[:n_pos]
+        x = F.embedding(tokens, self.W_E)
+        return x + self.W_pos[:n_pos] if self.config.positions == "learned" else x
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """What a layer or the unembedding reads of a stream `x`, (batch, pos, d_model)."""
+        return F.layer_norm(x, x.shape[-1:]) if self.config.layer_norm else x
+
+    def _run(self, tokens: Tensor, kept: list[Tensor] | None) -> Tensor:
+        x = self.embed(tokens)  # (batch, pos, d_model)
         for layer, attention in enumerate(self.attention):
             assert isinstance(attention, Attention)
-            n = self._normalise(x)
+            n = self.normalise(x)
             if kept is not None:
                 kept.append(attention.pattern(n, self.table))
             x = x + attention(n, self.table)
             if self.config.d_mlp:
-                x = x + self.mlp[layer](self._normalise(x))
-        return self._normalise(x) @ self.W_U
+                x = x + self.mlp[layer](self.normalise(x))
+        return self.normalise(x) @ self.W_U
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:]) if self.config.layer_norm else x
+
+def archive_name(parameter: str) -> str:
+    """`attention.0.W_Q` as `W_Q/L00`; what belongs to no layer keeps its name."""
+    *_, layer, name = ["", *parameter.split(".")]
+    return f"{name}/L{int(layer):02d}" if layer else name
 
 
 def einsum(equation: str, *operands: Tensor) -> Tensor:
