@@ -23,6 +23,11 @@ def reference(model, tokens):
             q, k = into @ attention.W_Q[head], into @ attention.W_K[head]
             if sees and config.positions == "rotary":
                 q, k = turned(q, config.position_base), turned(k, config.position_base)
+            if config.smeared_keys:
+                own = 1 / (1 + torch.exp(-attention.smear[head]))
+                mixed = [k[:, 0]]
+                mixed += [own * k[:, pos] + (1 - own) * k[:, pos - 1] for pos in range(1, n_pos)]
+                k = torch.stack(mixed, dim=1)
             scores = torch.full((len(tokens), n_pos, n_pos), -math.inf, dtype=x.dtype)
             for query_pos in range(n_pos):
                 for key_pos in range(query_pos + 1):

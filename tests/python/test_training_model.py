@@ -13,7 +13,8 @@ from hypothesis import strategies as st  # noqa: E402
 
 from oracles.transformer import reference  # noqa: E402
 from phaseflow.exceptions import MissingDataError, ParameterError, ShapeError  # noqa: E402
-from phaseflow.training.model import ModelConfig, Transformer  # noqa: E402
+from phaseflow.metrics import prefix_matching_score  # noqa: E402
+from phaseflow.training.model import ModelConfig, Transformer, smeared  # noqa: E402
 from phaseflow.training.positions import distance_bias  # noqa: E402
 
 
@@ -23,6 +24,8 @@ def model_of(seed: int = 0, **config: object) -> Transformer:
     for layer in model.attention:
         if hasattr(layer, "b_distance"):
             torch.nn.init.normal_(layer.b_distance, std=0.1)
+        if layer.smear is not None:
+            torch.nn.init.normal_(layer.smear)
     return model
 
 
@@ -44,6 +47,7 @@ configs = st.fixed_dictionaries(
         "positions": st.sampled_from(["press", "rotary", "learned", "relative"]),
         "relative_distances": st.sampled_from([1, 3, 32]),
         "layer_norm": st.booleans(),
+        "smeared_keys": st.booleans(),
         "seed": st.integers(0, 99),
     }
 )
@@ -96,6 +100,50 @@ def test_a_layer_without_positions_cannot_tell_the_order_of_earlier_tokens() -> 
     assert not torch.allclose(sighted(tokens)[:, -1], sighted(swapped)[:, -1])
 
 
+def test_a_smeared_key_is_a_mix_with_the_one_before_and_the_first_is_its_own() -> None:
+    keys = torch.tensor([[4.0], [8.0], [16.0]]).expand(1, 2, 3, 1)
+    mixed = smeared(keys, torch.tensor([0.0, math.log(3)]))  # sigmoid(0) = 1/2, sigmoid(ln 3) = 3/4
+    assert mixed.shape == (1, 2, 3, 1)
+    assert mixed[0, 0, :, 0].tolist() == [4, 6, 12]
+    torch.testing.assert_close(mixed[0, 1, :, 0], torch.tensor([4.0, 7.0, 14.0]))
+
+
+@pytest.mark.parametrize("positions", ["press", "rotary", "learned", "relative"])
+def test_keys_smeared_with_a_large_alpha_are_the_keys_themselves(positions: str) -> None:
+    plain, smeared_model = model_of(positions=positions), model_of(positions=positions, smeared_keys=True)
+    smeared_model.load_state_dict(plain.state_dict(), strict=False)
+    tokens = tokens_of(plain)
+    assert not torch.allclose(plain(tokens), smeared_model(tokens))
+    for layer in smeared_model.attention:
+        torch.nn.init.constant_(layer.smear, 50.0)
+    torch.testing.assert_close(plain(tokens), smeared_model(tokens))
+
+
+def test_smeared_keys_move_no_initial_weight_of_the_same_seed() -> None:
+    torch.manual_seed(0)
+    plain = Transformer(ModelConfig(n_vocab=11, context=9))
+    torch.manual_seed(0)
+    smeared_model = Transformer(ModelConfig(n_vocab=11, context=9, smeared_keys=True))
+    assert all(torch.equal(smeared_model.state_dict()[name], weight) for name, weight in plain.state_dict().items())
+
+
+def test_one_layer_whose_keys_are_wholly_their_predecessors_is_an_induction_head() -> None:
+    model = model_of(n_vocab=8, n_layers=1, n_heads=1, layer_norm=False, positions="press", position_scale=0.0,
+                     smeared_keys=True)  # fmt: skip
+    attention = model.attention[0]
+    with torch.no_grad():
+        model.W_E.copy_(torch.eye(8))  # a token is its own direction
+        attention.W_Q[0], attention.W_K[0] = 40 * torch.eye(8), 40 * torch.eye(8)
+        attention.smear.fill_(-50.0)
+    tokens = torch.tensor([[0, 3, 1, 6, 2, 3, 1, 6, 2]])
+    (pattern,) = (layer.detach().numpy() for layer in model.patterns(tokens))
+    assert prefix_matching_score(pattern, tokens.numpy(), bos=0) == pytest.approx([1.0])
+    with torch.no_grad():
+        attention.smear.fill_(50.0)  # keys of their own again: the head looks at copies, not at what follows them
+    (pattern,) = (layer.detach().numpy() for layer in model.patterns(tokens))
+    assert prefix_matching_score(pattern, tokens.numpy(), bos=0) == pytest.approx([0.0], abs=1e-6)
+
+
 def test_distance_biases_lie_on_diagonals_and_the_last_one_serves_all_that_are_farther() -> None:
     inf = -math.inf
     expected = [[5, inf, inf, inf], [6, 5, inf, inf], [7, 6, 5, inf], [7, 7, 6, 5]]
@@ -114,6 +162,8 @@ def test_weights_have_the_shapes_of_the_archive() -> None:
         "W_O/L00": (4, 2, 8),
         "b_distance/L00": (4, 32),
     }
+    smears = {"W_Q/L00", "smear/L00"}
+    assert smears <= model_of(n_layers=1, smeared_keys=True).weights().keys()
 
 
 @pytest.mark.parametrize("positions", ["press", "rotary", "learned", "relative"])

@@ -9,6 +9,11 @@
 itself. Rows multiply from the left: W_E (vocab, d_model), W_Q W_K W_V (head, d_model, d_head), W_O (head, d_head,
 d_model), W_U (d_model, vocab). No biases in attention, as in Elhage 2021.
 
+With `smeared_keys` (Olsson 2022) a head meets a mix of each key with the one before, by one trained number `alpha` a
+head: k_j <- sigmoid(alpha) k_j + (1 - sigmoid(alpha)) k_{j-1}; the first key stays. What an induction head needs of
+an earlier layer is then at hand, so one layer may do what otherwise takes two. Mixed is what queries meet: keys as
+the positions left them.
+
 The ways of telling positions are in `positions`.
 """
 
@@ -42,6 +47,7 @@ class ModelConfig:
     relative_distances: int = 32  # near distances told apart; far ones need no telling apart by position alone
     position_base: float = 10_000.0  # longest over shortest wavelength; lower gives more dimensions to near tokens
     position_scale: float = 1.0  # root of two times the size of one coordinate: the size of normalised content
+    smeared_keys: bool = False  # the paper's intervention: an experiment, not how models are built
     layer_norm: bool = True  # bears higher learning rates; without it the stream is linear, as in Elhage 2021
     init_scale: float = 1.0  # times 1/sqrt(rows summed over): each product keeps the size of what enters it
 
@@ -81,6 +87,9 @@ class Attention(nn.Module):
         self.positions: Positions | None = config.positions if sees else None
         if self.positions == "relative":
             self.b_distance = nn.Parameter(torch.zeros(heads, config.relative_distances))
+        # Half and half: as far from one key as from the other. It draws nothing, so the other weights are those of the
+        # same seed without it.
+        self.smear = nn.Parameter(torch.zeros(heads)) if config.smeared_keys else None
 
     def forward(self, n: Tensor, table: Tensor | None) -> Tensor:
         """What the layer adds to the normalised stream `n`, both (batch, pos, d_model)."""
@@ -112,7 +121,7 @@ class Attention(nn.Module):
         if self.positions == "rotary":
             assert table is not None
             q, k = rotate(q, table[:, : n.shape[1]]), rotate(k, table[:, : n.shape[1]])
-        return q, k
+        return q, k if self.smear is None else smeared(k, self.smear)
 
 
 class MLP(nn.Module):
@@ -221,3 +230,10 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
 def project(n: Tensor, weight: Tensor) -> Tensor:
     """(batch, pos, d_model) by (head, d_model, d_head) to (batch, head, pos, d_head)."""
     return einsum("bpd,hde->bhpe", n, weight)
+
+
+def smeared(k: Tensor, alpha: Tensor) -> Tensor:
+    """Keys (batch, head, pos, d_head), each mixed with the one before by its head's `alpha` (head,)."""
+    own = torch.sigmoid(alpha)[:, None, None]
+    before = torch.cat([k[:, :, :1], k[:, :, :-1]], dim=2)  # the first key stands in for the one it lacks
+    return own * k + (1 - own) * before
