@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 torch.set_num_threads(1)  # matrices this small only wait for each other
 
 import phaseflow
+from phaseflow.analysis.verdict import scheduled_events
 from phaseflow.archive import Run
 from phaseflow.exceptions import CorruptArchiveError, ParameterError
 from phaseflow.training import (
@@ -23,6 +24,7 @@ from phaseflow.training import (
     Corpus,
     TrainConfig,
     Transformer,
+    WeightDecay,
     build_corpus,
     demo_configs,
     tiny_config,
@@ -91,6 +93,23 @@ def test_another_seed_trains_another_model(
     whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, tmp_path: Path
 ) -> None:
     assert not same_weights(whole[0], train(replace(config, seed=1), tmp_path / "run", corpus=corpus))
+
+
+def test_a_change_of_weight_decay_shows_after_its_step_and_is_an_event_to_the_analysis(
+    whole: tuple[Transformer, Path], config: TrainConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    decay = WeightDecay(config.optimiser.weight_decay.initial, changes=((10, 3.0), (40, 0.0)))
+    rate = replace(config.optimiser.learning_rate, factors=((20, 0.5),))
+    changed = replace(config, optimiser=replace(config.optimiser, weight_decay=decay, learning_rate=rate))
+    train(changed, tmp_path / "run", corpus=corpus)
+    plain, run = Run(whole[1]), Run(tmp_path / "run")
+    same = {step: plain.checksums(step) == run.checksums(step) for step in run.steps}
+    assert [step for step, equal in same.items() if equal] == [step for step in run.steps if step <= 10]
+    assert scheduled_events(run.config) == {
+        "end of warm-up": 5, "learning rate x 0.5 at step 20": 20, "weight decay 3 from step 10": 10,
+    }  # fmt: skip
+    rates = phaseflow.open(run.path).scalars().filter(name="learning_rate").sort("step")
+    assert dict(rates.select("step", "value").iter_rows())[30] == pytest.approx(4e-3 / 2)
 
 
 KILLED = """

@@ -12,12 +12,13 @@ except ImportError as error:
     ) from error
 
 from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
+from phaseflow.training.config import OptimiserConfig, TrainConfig
 from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
-from phaseflow.training.loop import OptimiserConfig, TrainConfig, train
+from phaseflow.training.loop import train
 from phaseflow.training.model import ModelConfig, Transformer
 from phaseflow.training.presets import demo_configs, tiny_config
 from phaseflow.training.probe import ProbeConfig, evaluate, repeated_tokens
-from phaseflow.training.schedule import Checkpoints, LearningRate
+from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
 from phaseflow.training.together import train_together
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ProbeConfig",
     "TrainConfig",
     "Transformer",
+    "WeightDecay",
     "build_corpus",
     "demo_configs",
     "evaluate",

@@ -7,12 +7,9 @@ Nothing of the run depends on the clock, on the checkpoints or on the process: a
 last kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
 """
 
-from bisect import bisect_right
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,74 +19,12 @@ from torch import Tensor
 from phaseflow.archive import Probe, Recorder
 from phaseflow.exceptions import ParameterError
 from phaseflow.training import probe, progress, resume
-from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
-from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
-from phaseflow.training.model import ModelConfig, Transformer
-from phaseflow.training.probe import ProbeConfig
+from phaseflow.training.batches import Batches, held_out_examples
+from phaseflow.training.config import TrainConfig
+from phaseflow.training.corpus import BOS, Corpus, build_corpus
+from phaseflow.training.model import Transformer
+from phaseflow.training.optimiser import adamw, follow_schedule
 from phaseflow.training.progress import OnStep
-from phaseflow.training.schedule import Checkpoints, LearningRate
-
-
-@dataclass(frozen=True)
-class OptimiserConfig:
-    """AdamW."""
-
-    learning_rate: LearningRate = field(default_factory=LearningRate)
-    beta1: float = 0.9
-    beta2: float = 0.99  # a memory of 100 steps: runs are thousands of steps long, not millions
-    weight_decay: float = 0.01  # of matrices; position biases are left alone
-    clip_norm: float = 1.0  # of the whole gradient: a rare long one must not throw Adam's averages off
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run's numbers depend on."""
-
-    model: ModelConfig
-    steps: int
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    batches: BatchConfig = field(default_factory=BatchConfig)
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
-    probes: ProbeConfig = field(default_factory=ProbeConfig)
-    weights_every: int = 4  # checkpoints: weights take more room than losses and are read more seldom
-    seed: int = 0  # of the initial weights and of the order of the text
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.weights_every < 1:
-            raise ParameterError(f"steps and weights_every must be at least 1, got {self.steps}, {self.weights_every}")
-        if self.model.n_vocab != self.corpus.n_vocab:
-            raise ParameterError(
-                f"model.n_vocab is {self.model.n_vocab}, corpus.n_vocab {self.corpus.n_vocab}: they must be equal"
-            )
-        repeated = self.probes.repeat_length * self.probes.n_repeats
-        if repeated > self.model.context:
-            raise ParameterError(
-                f"the repeated probe has {repeated} tokens, more than the context {self.model.context}"
-            )
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Predicted tokens of one update."""
-        return self.batches.batch_size * self.model.context
-
-    def work(self, step: int) -> int:
-        """Computing up to and including what is looked at after `step` updates, in updates: what a progress bar shows.
-
-        A look is a forward pass over the probes, a third of what an update costs for as many tokens.
-        """
-        probes = self.probes.n_text * self.model.context
-        probes += 2 * self.probes.n_repeated * self.probes.repeat_length * self.probes.n_repeats  # patterns and losses
-        looks = bisect_right(self.checkpoints.steps(self.steps), step)
-        return step + looks * round(probes / (3 * self.tokens_per_step))
-
-    def as_record(self, corpus: Corpus) -> dict[str, Any]:
-        """The configuration as it stands in the archive: nothing but what JSON holds."""
-        record = asdict(self)
-        record["corpus"]["fingerprint"] = corpus.fingerprint
-        # The analysis warns where a phase change coincides with one of these.
-        record["events"] = {"end of warm-up": self.optimiser.learning_rate.warmup_steps}
-        return record
 
 
 def train(
@@ -170,8 +105,7 @@ def train(
             if step == config.steps:
                 break
             tokens = batches[step].to(device)  # (batch, context + 1)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            follow_schedule(optimiser, config.optimiser, step, config.steps)
             logits = model(tokens[:, :-1])  # (batch, context, vocab)
             loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
             optimiser.zero_grad(set_to_none=True)
@@ -214,15 +148,3 @@ def usable_device(name: str | None) -> str:
         reason = str(error).partition("\n")[0]
         raise ParameterError(f"device is {found!r}, which torch cannot use here: {reason}; try 'cpu'") from error
     return found
-
-
-def adamw(model: Transformer, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices (`W_...`) and leaves biases alone."""
-    matrices = [weight for name, weight in model.named_parameters() if name.split(".")[-1].startswith("W_")]
-    biases = [weight for name, weight in model.named_parameters() if not name.split(".")[-1].startswith("W_")]
-    return torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": biases, "weight_decay": 0.0}],
-        lr=config.learning_rate.peak,
-        betas=(config.beta1, config.beta2),
-        fused=True,
-    )

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from phaseflow.training.batches import BatchConfig
+from phaseflow.training.config import OptimiserConfig, TrainConfig
 from phaseflow.training.corpus import CorpusConfig
-from phaseflow.training.loop import OptimiserConfig, TrainConfig
 from phaseflow.training.model import ModelConfig
 from phaseflow.training.probe import ProbeConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from phaseflow.training.config import TrainConfig
 from phaseflow.training.corpus import Corpus
-from phaseflow.training.loop import TrainConfig, train
+from phaseflow.training.loop import train
 from phaseflow.training.progress import bars
 
 _POLL = 0.2  # seconds

@@ -1,0 +1,75 @@
+"""Everything a run's numbers depend on, as frozen dataclasses, and as the record that stands in its archive."""
+
+from bisect import bisect_right
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from phaseflow.exceptions import ParameterError
+from phaseflow.training.batches import BatchConfig
+from phaseflow.training.corpus import Corpus, CorpusConfig
+from phaseflow.training.model import ModelConfig
+from phaseflow.training.probe import ProbeConfig
+from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW."""
+
+    learning_rate: LearningRate = field(default_factory=LearningRate)
+    beta1: float = 0.9
+    beta2: float = 0.99  # a memory of 100 steps: runs are thousands of steps long, not millions
+    weight_decay: WeightDecay = field(default_factory=WeightDecay)  # of matrices; position biases are left alone
+    clip_norm: float = 1.0  # of the whole gradient: a rare long one must not throw Adam's averages off
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run's numbers depend on."""
+
+    model: ModelConfig
+    steps: int
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    probes: ProbeConfig = field(default_factory=ProbeConfig)
+    weights_every: int = 4  # checkpoints: weights take more room than losses and are read more seldom
+    seed: int = 0  # of the initial weights and of the order of the text
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.weights_every < 1:
+            raise ParameterError(f"steps and weights_every must be at least 1, got {self.steps}, {self.weights_every}")
+        if self.model.n_vocab != self.corpus.n_vocab:
+            raise ParameterError(
+                f"model.n_vocab is {self.model.n_vocab}, corpus.n_vocab {self.corpus.n_vocab}: they must be equal"
+            )
+        repeated = self.probes.repeat_length * self.probes.n_repeats
+        if repeated > self.model.context:
+            raise ParameterError(
+                f"the repeated probe has {repeated} tokens, more than the context {self.model.context}"
+            )
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Predicted tokens of one update."""
+        return self.batches.batch_size * self.model.context
+
+    def work(self, step: int) -> int:
+        """Computing up to and including what is looked at after `step` updates, in updates: what a progress bar shows.
+
+        A look is a forward pass over the probes, a third of what an update costs for as many tokens.
+        """
+        probes = self.probes.n_text * self.model.context
+        probes += 2 * self.probes.n_repeated * self.probes.repeat_length * self.probes.n_repeats  # patterns and losses
+        looks = bisect_right(self.checkpoints.steps(self.steps), step)
+        return step + looks * round(probes / (3 * self.tokens_per_step))
+
+    def as_record(self, corpus: Corpus) -> dict[str, Any]:
+        """The configuration as it stands in the archive: nothing but what JSON holds."""
+        record = asdict(self)
+        record["corpus"]["fingerprint"] = corpus.fingerprint
+        # The analysis warns where a phase change coincides with one of these.
+        events = self.optimiser.learning_rate.events() | self.optimiser.weight_decay.events()
+        record["events"] = {name: step for name, step in events.items() if step < self.steps}
+        return record
