@@ -11,6 +11,7 @@ HEAD = "head"
 EARLIER_LAYER = "earlier_layer"  # of a pair of heads, the one that writes; layer and head are the one that reads
 EARLIER_HEAD = "earlier_head"
 METRIC = "metric"
+ABLATION = "ablation"  # how a head was taken away: "full", or "pattern_preserving"
 TOKEN_INDEX = "token_index"  # 1-based, as in the papers: the 500th token is 500
 
 EXAMPLE = "example"  # row of the probe, 0-based

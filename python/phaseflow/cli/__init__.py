@@ -17,6 +17,7 @@ __all__ = ["app", "main"]
 for command in (
     training.demo,
     training.train,
+    training.ablate,
     archives.inspect,
     archives.analyze,
     archives.report,

@@ -1,4 +1,4 @@
-"""Commands that train: ``demo`` and ``train``. They need phaseflow's extra "train"."""
+"""Commands that need torch, phaseflow's extra "train": ``demo``, ``train`` and ``ablate``."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phaseflow.cli.options import Seed
+from phaseflow.cli.options import Json, Seed
 
 
 def demo(
@@ -74,3 +74,30 @@ def train(
     )
     training.train(config, run, device=device, label=f"training {run.name}")
     typer.echo(f"recorded {run}; next: phaseflow report {run}")
+
+
+def ablate(
+    source: Annotated[Path, typer.Argument(help="A run that `train` recorded, or a directory of them.")],
+    examples: Annotated[int, typer.Option(min=2, help="Examples of held-out text that are looked at.")] = 64,
+    device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the whole table, as Parquet.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Take away every head in turn at every stored checkpoint; show what is lost at the last one.
+
+    Needs phaseflow's extra "train".
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from phaseflow.labs.ablations import ablation_scores, at_the_end
+    from phaseflow.reporting import terminal
+
+    with terminal.progress_bars() as progress:
+        scores = ablation_scores(source, examples=examples, device=device, progress=progress)
+    if output is not None:
+        scores.write_parquet(output)
+    if json:
+        terminal.print_json(scores)
+    else:
+        terminal.print_table(at_the_end(scores), empty="no run has a text probe")

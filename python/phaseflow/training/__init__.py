@@ -11,6 +11,7 @@ except ImportError as error:
         f"training needs {error.name}, which is not installed: pip install 'phaseflow[train]'"
     ) from error
 
+from phaseflow.training.ablation import HeadAblations, ablate_every_head, copying_scores, logits_without
 from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
 from phaseflow.training.config import OptimiserConfig, TrainConfig
 from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
@@ -28,6 +29,7 @@ __all__ = [
     "Checkpoints",
     "Corpus",
     "CorpusConfig",
+    "HeadAblations",
     "LearningRate",
     "ModelConfig",
     "OptimiserConfig",
@@ -35,10 +37,13 @@ __all__ = [
     "TrainConfig",
     "Transformer",
     "WeightDecay",
+    "ablate_every_head",
     "build_corpus",
+    "copying_scores",
     "demo_configs",
     "evaluate",
     "held_out_examples",
+    "logits_without",
     "repeated_tokens",
     "tiny_config",
     "train",
