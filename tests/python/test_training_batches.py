@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phaseflow.exceptions import MissingDataError, ParameterError
-from phaseflow.training.batches import BatchConfig, Batches, held_out_examples, repeat_passage
-from phaseflow.training.corpus import Split
+from phaseflow.training.batches import BatchConfig, Batches, repeat_passage
+from phaseflow.training.corpus import Corpus
+from phaseflow.training.split import Split
 
 # Every token occurs once, so a token that occurs twice in a sequence was copied there.
-UNIQUE = Split(np.arange(1, 4001, dtype=np.uint16), np.array([0, 1000, 4000]))
+SPLIT = Split(np.arange(1, 4001, dtype=np.uint16), np.array([0, 1000, 4000]))
+UNIQUE = Corpus(4001, train=SPLIT, held_out=SPLIT, vocabulary=None)
 
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
@@ -57,18 +59,18 @@ def test_a_repeated_passage_is_copied_whole_and_without_overlap(seed: int, short
 
 
 def test_held_out_examples_are_different_untouched_windows() -> None:
-    examples = held_out_examples(UNIQUE, 50, 32, seed=3)
-    assert examples.shape == (50, 33)
-    assert len(set(examples[:, 1].tolist())) == 50
-    assert (np.diff(examples[:, 1:], axis=1) == 1).all()
-    assert np.array_equal(examples, held_out_examples(UNIQUE, 50, 32, seed=3))
+    examples = UNIQUE.draw_held_out(50, 32, seed=3)
+    assert examples.shape == (50, 32)
+    assert len(set(examples[:, 0].tolist())) == 50
+    assert (np.diff(examples, axis=1) == 1).all()
+    assert np.array_equal(examples, UNIQUE.draw_held_out(50, 32, seed=3))
 
 
 def test_what_cannot_be_drawn_says_why() -> None:
     with pytest.raises(MissingDataError, match="no file has 5000 tokens"):
-        Batches(UNIQUE, BatchConfig(), 5000, seed=0)
+        Batches(UNIQUE, BatchConfig(), 5000, seed=0)[0]
     with pytest.raises(MissingDataError, match="5000 held-out examples"):
-        held_out_examples(UNIQUE, 5000, 32, seed=0)
+        UNIQUE.draw_held_out(5000, 32, seed=0)
     with pytest.raises(ParameterError, match="does not fit into context 32"):
         Batches(UNIQUE, BatchConfig(repeat_share=0.1, repeat_shortest=17), 32, seed=0)
     with pytest.raises(ParameterError, match="repeat_share"):

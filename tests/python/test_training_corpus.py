@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("tokenizers", reason="training needs the extra `train`")
 
 from phaseflow.exceptions import MissingDataError, ParameterError
-from phaseflow.training.corpus import STDLIB, CorpusConfig, Split, build_corpus, is_held_out, read_texts
+from phaseflow.training.corpus import STDLIB, CorpusConfig, build_corpus, is_held_out, read_texts
+from phaseflow.training.split import Split
 from training_text import write_text
 
 

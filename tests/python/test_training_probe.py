@@ -12,12 +12,12 @@ torch.set_num_threads(1)  # matrices this small only wait for each other
 
 from phaseflow.exceptions import ParameterError
 from phaseflow.metrics import prefix_matching_score
-from phaseflow.training.corpus import Split
 from phaseflow.training.model import ModelConfig, Transformer
 from phaseflow.training.probe import ProbeConfig, best_prefix_matching, evaluate, per_token_loss, repeated_tokens
 
 # Token t occurs t + 1 times: the least common are the first, the most common the last.
-COUNTED = Split(np.repeat(np.arange(100), np.arange(1, 101)).astype(np.uint16), np.array([0, 5050]))
+COUNTED = np.arange(1, 101)
+PAPER = ProbeConfig(length_spread=0.0)
 
 
 def small_model() -> Transformer:
@@ -25,8 +25,8 @@ def small_model() -> Transformer:
     return Transformer(ModelConfig(n_vocab=100, context=100, n_heads=2, d_model=8))
 
 
-def test_the_repeated_probe_is_a_start_token_and_four_times_the_same_25() -> None:
-    tokens = repeated_tokens(COUNTED, 100, ProbeConfig())
+def test_the_papers_probe_is_a_start_token_and_four_times_the_same_25() -> None:
+    tokens = repeated_tokens(COUNTED, 0, PAPER)
     assert tokens.shape == (10, 101)
     assert (tokens[:, 0] == 0).all()
     passages = tokens[:, 1:].reshape(10, 4, 25)
@@ -34,11 +34,40 @@ def test_the_repeated_probe_is_a_start_token_and_four_times_the_same_25() -> Non
     assert all(len(set(row.tolist())) == 25 for row in passages[:, 0])
 
 
+def test_by_default_each_example_repeats_another_number_of_tokens_around_25_and_fills_the_100() -> None:
+    tokens = repeated_tokens(COUNTED, 0, ProbeConfig())
+    assert tokens.shape == (10, 101)
+    assert (tokens[:, 0] == 0).all()
+    lengths = ProbeConfig().lengths().tolist()
+    assert lengths == [15, 17, 19, 22, 24, 26, 28, 31, 33, 35]
+    for row, length in zip(tokens[:, 1:].tolist(), lengths, strict=True):
+        assert len(set(row)) == length
+        assert row == (row[:length] * 7)[:100]
+    assert ProbeConfig(n_repeated=1).lengths().tolist() == [25]
+
+
+def test_a_head_that_copies_by_position_looks_like_induction_at_one_length_only_and_is_unmasked() -> None:
+    by_position = torch.zeros(1, 1, 101, 101)
+    for query in range(101):
+        by_position[..., query, max(query - 24, 0)] = 1  # a fixed distance: blind to what it looks at
+    found = {
+        config: best_prefix_matching([by_position.expand(10, 1, 101, 101)], repeated_tokens(COUNTED, 0, config), bos=0)
+        for config in (PAPER, ProbeConfig())
+    }
+    assert found == {PAPER: 1.0, ProbeConfig(): 0.0}
+
+
+def test_probes_that_cannot_be_are_refused() -> None:
+    for wrong in ({"n_repeated": 0}, {"repeat_length": 0}, {"length_spread": 1.0}, {"length_spread": -0.1}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            ProbeConfig(**wrong)
+
+
 def test_the_tenth_of_the_vocabulary_at_either_end_is_left_out() -> None:
-    tokens = repeated_tokens(COUNTED, 100, ProbeConfig(n_repeated=200))[:, 1:]
+    tokens = repeated_tokens(COUNTED, 0, ProbeConfig(n_repeated=200))[:, 1:]
     assert (tokens.min(), tokens.max()) == (10, 89)
     with pytest.raises(ParameterError, match="larger n_vocab or a smaller common_share"):
-        repeated_tokens(COUNTED, 100, ProbeConfig(common_share=0.45))
+        repeated_tokens(COUNTED, 0, ProbeConfig(common_share=0.45))
 
 
 def test_column_i_is_the_loss_of_predicting_token_i_plus_one() -> None:
@@ -62,17 +91,17 @@ def test_a_model_that_knows_nothing_loses_ln_of_the_vocabulary_at_every_token() 
 
 
 def test_the_figure_of_the_progress_bar_is_the_best_heads_prefix_matching_score() -> None:
-    tokens = repeated_tokens(COUNTED, 100, ProbeConfig())
+    tokens = repeated_tokens(COUNTED, 0, ProbeConfig())
     patterns = [pattern.detach() for pattern in small_model().patterns(torch.from_numpy(tokens))]
     expected = max(prefix_matching_score(pattern.numpy(), tokens, bos=0).max() for pattern in patterns)
-    assert best_prefix_matching(patterns, 25) == pytest.approx(expected, abs=1e-6)
+    assert best_prefix_matching(patterns, tokens, bos=0) == pytest.approx(expected, abs=1e-6)
 
 
 def test_looking_changes_neither_weights_nor_mode_nor_random_state() -> None:
     model = small_model()
     weights = [weight.clone() for weight in model.parameters()]
     state = torch.get_rng_state()
-    probe = {"repeated": torch.from_numpy(repeated_tokens(COUNTED, 100, ProbeConfig()))}
+    probe = {"repeated": torch.from_numpy(repeated_tokens(COUNTED, 0, ProbeConfig()))}
     seen = evaluate(model, probe, frozenset({"repeated"}))
     assert [pattern.dtype for pattern in seen.attention["repeated"]] == [torch.float16] * 2
     assert seen.per_token_loss["repeated"].dtype == torch.float32

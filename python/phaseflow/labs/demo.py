@@ -11,7 +11,7 @@ from rich.console import Console
 
 import phaseflow
 from phaseflow.reporting import terminal
-from phaseflow.training import build_corpus, demo_configs, train_together
+from phaseflow.training import demo_configs, train_together
 
 
 def run(out: Path, page: Path, *, seed: int) -> None:
@@ -20,7 +20,7 @@ def run(out: Path, page: Path, *, seed: int) -> None:
     began = time.monotonic()
     configs = demo_configs(seed)
     with console.status("reading the standard library's source files, learning a vocabulary"):
-        corpus = build_corpus(configs["two-layer"].corpus)
+        corpus = configs["two-layer"].corpus.build()
     labels = {out / name: f"training {name} model" for name in configs}
     train_together({out / name: config for name, config in configs.items()}, corpus, labels=labels)
     with terminal.progress_bars() as progress:

@@ -12,15 +12,19 @@ except ImportError as error:
     ) from error
 
 from phaseflow.training.ablation import HeadAblations, ablate_every_head, copying_scores, logits_without
-from phaseflow.training.batches import BatchConfig, Batches, held_out_examples
+from phaseflow.training.batches import BatchConfig, Batches
 from phaseflow.training.config import OptimiserConfig, TrainConfig
-from phaseflow.training.corpus import BOS, Corpus, CorpusConfig, build_corpus
+from phaseflow.training.corpus import Corpus, CorpusConfig, build_corpus
+from phaseflow.training.data import BOS, Data, DataConfig
 from phaseflow.training.loop import train
+from phaseflow.training.markov import MarkovConfig
 from phaseflow.training.model import ModelConfig, Transformer
 from phaseflow.training.presets import demo_configs, tiny_config
 from phaseflow.training.probe import ProbeConfig, evaluate, repeated_tokens
+from phaseflow.training.repeats import RepeatsConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
 from phaseflow.training.together import train_together
+from phaseflow.training.token_file import TokenFileConfig
 
 __all__ = [
     "BOS",
@@ -29,11 +33,16 @@ __all__ = [
     "Checkpoints",
     "Corpus",
     "CorpusConfig",
+    "Data",
+    "DataConfig",
     "HeadAblations",
     "LearningRate",
+    "MarkovConfig",
     "ModelConfig",
     "OptimiserConfig",
     "ProbeConfig",
+    "RepeatsConfig",
+    "TokenFileConfig",
     "TrainConfig",
     "Transformer",
     "WeightDecay",
@@ -42,7 +51,6 @@ __all__ = [
     "copying_scores",
     "demo_configs",
     "evaluate",
-    "held_out_examples",
     "logits_without",
     "repeated_tokens",
     "tiny_config",

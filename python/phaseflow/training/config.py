@@ -6,7 +6,8 @@ from typing import Any
 
 from phaseflow.exceptions import ParameterError
 from phaseflow.training.batches import BatchConfig
-from phaseflow.training.corpus import Corpus, CorpusConfig
+from phaseflow.training.corpus import CorpusConfig
+from phaseflow.training.data import Data, DataConfig
 from phaseflow.training.model import ModelConfig
 from phaseflow.training.probe import ProbeConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
@@ -29,7 +30,7 @@ class TrainConfig:
 
     model: ModelConfig
     steps: int
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    corpus: DataConfig = field(default_factory=CorpusConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
@@ -44,10 +45,9 @@ class TrainConfig:
             raise ParameterError(
                 f"model.n_vocab is {self.model.n_vocab}, corpus.n_vocab {self.corpus.n_vocab}: they must be equal"
             )
-        repeated = self.probes.repeat_length * self.probes.n_repeats
-        if repeated > self.model.context:
+        if self.corpus.repeats and self.probes.n_tokens > self.model.context:
             raise ParameterError(
-                f"the repeated probe has {repeated} tokens, more than the context {self.model.context}"
+                f"the repeated probe has {self.probes.n_tokens} tokens, more than the context {self.model.context}"
             )
 
     @property
@@ -61,14 +61,14 @@ class TrainConfig:
         A look is a forward pass over the probes, a third of what an update costs for as many tokens.
         """
         probes = self.probes.n_text * self.model.context
-        probes += 2 * self.probes.n_repeated * self.probes.repeat_length * self.probes.n_repeats  # patterns and losses
+        probes += 2 * self.probes.n_repeated * self.probes.n_tokens  # patterns and losses
         looks = bisect_right(self.checkpoints.steps(self.steps), step)
         return step + looks * round(probes / (3 * self.tokens_per_step))
 
-    def as_record(self, corpus: Corpus) -> dict[str, Any]:
+    def as_record(self, corpus: Data) -> dict[str, Any]:
         """The configuration as it stands in the archive: nothing but what JSON holds."""
         record = asdict(self)
-        record["corpus"]["fingerprint"] = corpus.fingerprint
+        record["corpus"] |= {"kind": self.corpus.kind, "fingerprint": corpus.fingerprint}
         # The analysis warns where a phase change coincides with one of these.
         events = self.optimiser.learning_rate.events() | self.optimiser.weight_decay.events()
         record["events"] = {name: step for name, step in events.items() if step < self.steps}

@@ -13,15 +13,18 @@ import hashlib
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from phaseflow.exceptions import MissingDataError, ParameterError
+from phaseflow.training.data import Data
+from phaseflow.training.split import Split
 
-BOS = 0  # id of the start token, the first entry of every vocabulary
 STDLIB = "stdlib"
 _NOT_CODE = {"test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "dist-packages", "__pycache__"}
 _BYTES = 256  # a byte-level vocabulary starts from every byte
@@ -30,6 +33,9 @@ _BYTES = 256  # a byte-level vocabulary starts from every byte
 @dataclass(frozen=True)
 class CorpusConfig:
     """Which text, how it is cut into tokens, and which part of it training never sees."""
+
+    kind: ClassVar[str] = "text"
+    repeats: ClassVar[bool] = True
 
     source: str = STDLIB  # or a folder (its *.py and *.txt files, at any depth), or one text file
     n_vocab: int = 512  # the output layer is most of a small model's cost
@@ -41,43 +47,49 @@ class CorpusConfig:
         if not 0.0 < self.held_out_share < 1.0:
             raise ParameterError(f"held_out_share must lie between 0 and 1, got {self.held_out_share}")
 
-
-@dataclass(frozen=True)
-class Split:
-    """Tokens of several files in a row, `tokens` (token,); file `i` is `[bounds[i], bounds[i + 1])`."""
-
-    tokens: NDArray[np.uint16]
-    bounds: NDArray[np.int64]
-
-    def windows(self, length: int) -> NDArray[np.int64]:
-        """Running number of windows of `length` tokens inside the files so far, (file + 1,); the last is all."""
-        inside = np.maximum(np.diff(self.bounds) - length + 1, 0)
-        return np.concatenate([[0], np.cumsum(inside)])
-
-    def window(self, running: NDArray[np.int64], index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-        """Windows number `index` of all, (index, length); `running` comes from `windows(length)`."""
-        file = np.searchsorted(running, index, side="right") - 1
-        start = self.bounds[file] + index - running[file]
-        windows: NDArray[np.int64] = self.tokens[start[:, None] + np.arange(length)].astype(np.int64)
-        return windows
+    def build(self) -> "Corpus":
+        """Reads the files, learns the vocabulary, tokenises."""
+        return build_corpus(self)
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Corpus(Data):
     """A vocabulary, the training files' tokens and the held-out files' tokens."""
 
     n_vocab: int
     train: Split
     held_out: Split
     vocabulary: Tokenizer
+    source: str = STDLIB
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of every token and file bound: equal exactly when two corpora would train alike."""
         digest = hashlib.sha256()
         for split in (self.train, self.held_out):
             digest.update(split.tokens.tobytes() + split.bounds.tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def description(self) -> str:
+        """Whose text."""
+        return f"held-out files of {self.source}, untouched"
+
+    def draw(self, rng: np.random.Generator, n: int, length: int) -> NDArray[np.int64]:
+        """Stretches of one training file each, cut anywhere in it, (n, length)."""
+        return self.train.draw(rng, n, length)
+
+    def draw_held_out(self, n: int, length: int, seed: int) -> NDArray[np.int64]:
+        """Different stretches of held-out files, (n, length)."""
+        return self.held_out.draw_different(n, length, seed)
+
+    def token_counts(self) -> NDArray[np.int64]:
+        """Occurrences in the training files, (n_vocab,)."""
+        return np.bincount(self.train.tokens, minlength=self.n_vocab)
+
+    def text_of(self, token: int) -> str:
+        """The token's characters."""
+        return str(self.vocabulary.decode([token], skip_special_tokens=False))
 
 
 def build_corpus(config: CorpusConfig) -> Corpus:
@@ -102,6 +114,7 @@ def build_corpus(config: CorpusConfig) -> Corpus:
         train=_tokenise(vocabulary, training),
         held_out=_tokenise(vocabulary, [texts[name] for name in texts if name in held_out]),
         vocabulary=vocabulary,
+        source=config.source,
     )
 
 

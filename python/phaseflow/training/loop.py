@@ -11,17 +11,16 @@ from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phaseflow.archive import Probe, Recorder
+from phaseflow.archive import Recorder
 from phaseflow.exceptions import ParameterError
 from phaseflow.training import probe, progress, resume
-from phaseflow.training.batches import Batches, held_out_examples
+from phaseflow.training.batches import Batches
 from phaseflow.training.config import TrainConfig
-from phaseflow.training.corpus import BOS, Corpus, build_corpus
+from phaseflow.training.data import TEXT, Data
 from phaseflow.training.model import Transformer
 from phaseflow.training.optimiser import adamw, follow_schedule
 from phaseflow.training.progress import OnStep
@@ -31,7 +30,7 @@ def train(
     config: TrainConfig,
     run_dir: str | PathLike[str],
     *,
-    corpus: Corpus | None = None,
+    corpus: Data | None = None,
     device: str | None = None,
     label: str = "training",
     on_step: OnStep | None = None,
@@ -44,8 +43,8 @@ def train(
         What to train.
     run_dir : path
         The run's archive. A run that was stopped goes on where it was; a finished one is only loaded.
-    corpus : Corpus, optional
-        What `build_corpus(config.corpus)` returns, when several runs share it.
+    corpus : Data, optional
+        What `config.corpus.build()` returns, when several runs share it.
     device : str, optional
         A torch device; CUDA where there is one, else the CPU.
     label : str
@@ -62,7 +61,7 @@ def train(
     device = usable_device(device)
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    corpus = corpus or build_corpus(config.corpus)
+    corpus = corpus or config.corpus.build()
     record = config.as_record(corpus)
 
     with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to move
@@ -71,9 +70,10 @@ def train(
     model.to(device)
     optimiser = adamw(model, config.optimiser)
     begin = resume.load(run_dir, model, optimiser, record)
-    batches = Batches(corpus.train, config.batches, config.model.context, config.seed)
-    probes = make_probes(config, corpus)
+    batches = Batches(corpus, config.batches, config.model.context, config.seed)
+    probes = corpus.probes(config.probes, config.model.context)
     probe_tokens = {name: torch.tensor(each.tokens, device=device) for name, each in probes.items()}
+    patterned = frozenset(probes) - {TEXT}
     checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
 
     shown = nullcontext(on_step) if on_step is not None else progress.bar(label, config.work(config.steps))
@@ -85,8 +85,9 @@ def train(
             rate = config.optimiser.learning_rate.at(step, config.steps)
             if step in checkpoints:
                 if step > archived:
-                    seen = probe.evaluate(model, probe_tokens, frozenset({"repeated"}))
-                    scalars = {"learning_rate": rate, "text_loss": float(seen.per_token_loss["text"].mean())}
+                    seen = probe.evaluate(model, probe_tokens, patterned)
+                    scalars = {"learning_rate": rate, "text_loss": float(seen.per_token_loss[TEXT].mean())}
+                    scalars |= corpus.measures(model, probe_tokens)
                     if running_loss:
                         scalars["train_loss"] = float(torch.stack(running_loss).mean())
                     recorder.log(
@@ -97,7 +98,10 @@ def train(
                         per_token_loss=seen.per_token_loss,
                         weights=model.weights() if checkpoints[step] % config.weights_every == 0 else None,
                     )
-                    best = probe.best_prefix_matching(seen.attention["repeated"], config.probes.repeat_length)
+                    best = max(
+                        probe.best_prefix_matching(seen.attention[name], probes[name].tokens, corpus.bos)
+                        for name in patterned
+                    )
                     show(config.work(step), f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
                 running_loss.clear()
                 if step > begin:
@@ -115,28 +119,6 @@ def train(
             running_loss.append(loss.detach())
             show(config.work(step), None)
     return model
-
-
-def make_probes(config: TrainConfig, corpus: Corpus) -> dict[str, Probe]:
-    """The two probes of a run, `repeated` and `text`."""
-    repeated = probe.repeated_tokens(corpus.train, config.model.n_vocab, config.probes)
-    text = held_out_examples(corpus.held_out, config.probes.n_text, config.model.context, config.probes.seed)
-    used = np.unique(np.concatenate([repeated.ravel(), text.ravel()])).tolist()
-    vocabulary = {token: corpus.vocabulary.decode([token], skip_special_tokens=False) for token in used}
-    return {
-        "repeated": Probe(
-            repeated,
-            bos=BOS,
-            vocabulary=vocabulary,
-            description=f"{config.probes.repeat_length} random tokens {config.probes.n_repeats} times (Olsson 2022)",
-        ),
-        "text": Probe(
-            text,
-            bos=BOS,
-            vocabulary=vocabulary,
-            description=f"held-out files of {config.corpus.source}, untouched",
-        ),
-    }
 
 
 def usable_device(name: str | None) -> str:

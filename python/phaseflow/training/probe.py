@@ -1,8 +1,10 @@
 """Fixed tokens a run is looked at with, and the looking, which leaves the run as it was.
 
 `repeated` (Olsson 2022): 25 random tokens, without the most and least common ones, repeated 4 times, a start token in
-front: length 101, 10 examples. Its patterns are archived, and its losses. `text`: held-out text as it is; its losses
-are archived.
+front: length 101, 10 examples. Its patterns are archived, and its losses. On the paper's probe a head that looks a
+fixed 24 tokens back scores like an induction head, so here the length of what is repeated differs from example to
+example, 15 to 35 around the paper's 25, and fills the same 100 tokens; `length_spread=0` is the paper's own.
+`text`: held-out sequences as they are; their losses are archived.
 
 **Convention**: `per_token_loss[:, i]` is the loss, in nats, of predicting `tokens[:, i + 1]`: of the (i + 1)-th
 predicted token, counted from 1. With the start token in front, that is the (i + 1)-th token of the text.
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from phaseflow.exceptions import ParameterError
-from phaseflow.training.corpus import BOS, Split
+from phaseflow.metrics import prefix_matching_score
 from phaseflow.training.model import Transformer
 
 CHUNK = 16  # examples of one forward pass: their logits are what fills memory
@@ -29,27 +31,55 @@ class ProbeConfig:
     """Size and seed of the probes."""
 
     n_repeated: int = 10  # Olsson 2022
-    repeat_length: int = 25  # Olsson 2022
+    repeat_length: int = 25  # Olsson 2022; the mean over examples
+    length_spread: float = 0.4  # of repeat_length, up and down: no fixed distance serves all examples; 0 in the paper
     n_repeats: int = 4  # Olsson 2022
     common_share: float = 0.1  # of the vocabulary, left out at either end; the paper names no number
     n_text: int = 256  # the same at every checkpoint, so most of their scatter cancels between checkpoints
     seed: int = 0  # not the run's: runs that differ in seed are looked at with the same tokens
 
+    def __post_init__(self) -> None:
+        for name in ("n_repeated", "repeat_length", "n_repeats", "n_text"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.length_spread < 1.0:
+            raise ParameterError(f"length_spread must lie in [0, 1), got {self.length_spread}")
 
-def repeated_tokens(train: Split, n_vocab: int, config: ProbeConfig) -> NDArray[np.int64]:
-    """The repeated probe, (example, 1 + repeat_length * n_repeats)."""
-    by_count = np.argsort(-np.bincount(train.tokens, minlength=n_vocab), kind="stable")
-    edge = round(config.common_share * n_vocab)
-    candidates = by_count[edge : n_vocab - edge]
-    candidates = candidates[candidates != BOS]
-    if len(candidates) < config.repeat_length:
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of a repeated example, without its start token."""
+        return self.repeat_length * self.n_repeats
+
+    def lengths(self) -> NDArray[np.int64]:
+        """What each example repeats, in tokens, (example,): evenly spread around `repeat_length`."""
+        spread = self.length_spread if self.n_repeated > 1 else 0.0
+        lengths = np.rint(self.repeat_length * np.linspace(1 - spread, 1 + spread, self.n_repeated))
+        return np.maximum(lengths, 1).astype(np.int64)
+
+    @property
+    def description(self) -> str:
+        """Of the repeated probe, for people."""
+        shortest, longest = self.lengths().min(), self.lengths().max()
+        if shortest == longest:
+            return f"{longest} random tokens {self.n_repeats} times (Olsson 2022)"
+        return f"{shortest} to {longest} random tokens repeated to {self.n_tokens} (after Olsson 2022)"
+
+
+def repeated_tokens(counts: NDArray[np.int64], bos: int, config: ProbeConfig) -> NDArray[np.int64]:
+    """The repeated probe, (example, 1 + n_tokens), of a vocabulary whose tokens occur `counts` (vocab,) times."""
+    by_count = np.argsort(-counts, kind="stable")
+    edge = round(config.common_share * len(counts))
+    candidates = by_count[edge : len(counts) - edge]
+    candidates = candidates[candidates != bos]
+    lengths = config.lengths()
+    if len(candidates) < lengths.max():
         raise ParameterError(
-            f"repeat_length is {config.repeat_length}, the vocabulary has {len(candidates)} tokens neither among"
-            f" the most nor the least common: a larger n_vocab or a smaller common_share helps"
+            f"{lengths.max()} tokens are to be repeated, the vocabulary has {len(candidates)} neither among"
+            f" the most nor the least common: a larger n_vocab or a smaller common_share or repeat_length helps"
         )
     rng = np.random.default_rng(config.seed)
-    once = np.stack([rng.choice(candidates, config.repeat_length, replace=False) for _ in range(config.n_repeated)])
-    return np.concatenate([np.full((config.n_repeated, 1), BOS), np.tile(once, config.n_repeats)], axis=1)
+    examples = [np.resize(rng.choice(candidates, length, replace=False), config.n_tokens) for length in lengths]
+    return np.concatenate([np.full((config.n_repeated, 1), bos), np.stack(examples)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -81,19 +111,7 @@ def per_token_loss(model: Transformer, tokens: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def best_prefix_matching(patterns: list[Tensor], repeat_length: int) -> float:
-    """Prefix matching score of the best head on the repeated probe, 0 to 1: a figure for the progress bar.
-
-    On this probe the targets of query q are q + 1 - repeat_length * k, k = 1, 2, ...; the archive's analysis measures
-    the score for any tokens.
-    """
-    best = 0.0
-    for pattern in patterns:
-        n_pos = pattern.shape[-1]
-        total = sum(
-            pattern.diagonal(1 - distance, dim1=-2, dim2=-1)[..., 2:].float().sum(-1)  # keys 0 and 1 follow no copy
-            for distance in range(repeat_length, n_pos - 1, repeat_length)
-        )
-        assert isinstance(total, Tensor)
-        best = max(best, float((total / (n_pos - 1 - repeat_length)).mean(0).max()))
-    return best
+def best_prefix_matching(patterns: list[Tensor], tokens: NDArray[np.int64], bos: int) -> float:
+    """Prefix matching score of the best head, 0 to 1, of `patterns` of `tokens`: a figure for the progress bar."""
+    scores = [prefix_matching_score(pattern.numpy(), tokens, bos=bos).max() for pattern in patterns]
+    return float(max(scores))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from phaseflow.training.config import TrainConfig
-from phaseflow.training.corpus import Corpus
+from phaseflow.training.data import Data
 from phaseflow.training.loop import train
 from phaseflow.training.progress import bars
 
@@ -29,7 +29,7 @@ _progress: Any = None
 
 
 def train_together(
-    configs: Mapping[Path, TrainConfig], corpus: Corpus, *, labels: Mapping[Path, str], device: str | None = None
+    configs: Mapping[Path, TrainConfig], corpus: Data, *, labels: Mapping[Path, str], device: str | None = None
 ) -> None:
     """Train every run, as many at once as there are cores; each as :func:`phaseflow.training.train` does.
 
@@ -37,8 +37,8 @@ def train_together(
     ----------
     configs : mapping of path to TrainConfig
         The runs' archives. Finished runs are left as they are, stopped ones go on.
-    corpus : Corpus
-        Their text; all configurations share it.
+    corpus : Data
+        What they train on; all configurations share it.
     labels : mapping of path to str
         In front of the progress bars.
     device : str, optional
@@ -75,7 +75,7 @@ def _start(progress: Any) -> None:
     torch.set_num_threads(1)
 
 
-def _train(config: TrainConfig, run_dir: Path, corpus: Corpus, label: str, device: str | None) -> None:
+def _train(config: TrainConfig, run_dir: Path, corpus: Data, label: str, device: str | None) -> None:
     def on_step(done: int, note: str | None) -> None:
         if note is not None or done % _EVERY == 0:
             _progress.put((label, done, note))
