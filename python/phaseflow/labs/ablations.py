@@ -174,9 +174,11 @@ def _ablations(run: RunSource, model: Transformer, span: tuple[int, int], exampl
 
 
 def _copying(run: RunSource, model: Transformer) -> Iterator[pl.DataFrame]:
-    probe, length = run.probes.get("repeated"), (run.config.get("probes") or {}).get("repeat_length")
-    if probe is not None and length is not None:
-        once = torch.tensor(probe.tokens[:, 1 : 1 + length], device=model.W_E.device)
+    probe = run.probes.get("repeated")
+    if probe is not None:
+        # Each example repeats different tokens, as many as it likes: up to here none of them has come back.
+        shortest = min(len(np.unique(example)) for example in probe.tokens[:, 1:])
+        once = torch.tensor(probe.tokens[:, 1 : 1 + shortest], device=model.W_E.device)
         yield _frame("repeated", None, COPYING_SCORE, copying_scores(model, once), None)
 
 
