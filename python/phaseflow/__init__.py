@@ -11,7 +11,7 @@ from phaseflow._core import __version__
 
 if TYPE_CHECKING:
     from phaseflow.analysis import Archive, open
-    from phaseflow.archive import Probe, Recorder
+    from phaseflow.archive import BackgroundRecorder, Probe, Recorder
     from phaseflow.changepoint import (
         Evaluation,
         OnlineChange,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Archive": "analysis",
+    "BackgroundRecorder": "archive",
     "CompactPattern": "metrics",
     "Evaluation": "changepoint",
     "OnlineChange": "changepoint",
@@ -102,6 +103,7 @@ _HOME = {
 
 __all__ = [
     "Archive",
+    "BackgroundRecorder",
     "CompactPattern",
     "Evaluation",
     "FunctionSpace",

@@ -1,6 +1,7 @@
 """The files of a run: written by a Recorder, read back without copies."""
 
 from phaseflow._core import StoredTensor
+from phaseflow.archive.background import BackgroundRecorder
 from phaseflow.archive.derived import Derived
 from phaseflow.archive.derived_whole import DerivedWhole
 from phaseflow.archive.foreign import ForeignRun, Numbers, find_foreign_runs
@@ -11,6 +12,7 @@ from phaseflow.archive.run import Run, find_runs
 from phaseflow.archive.source import RunSource
 
 __all__ = [
+    "BackgroundRecorder",
     "Derived",
     "DerivedWhole",
     "ForeignRun",
