@@ -13,6 +13,7 @@ except ImportError as error:
 
 from phaseflow.training.ablation import HeadAblations, ablate_every_head, copying_scores, logits_without
 from phaseflow.training.batches import BatchConfig, Batches
+from phaseflow.training.capture import Capture, look
 from phaseflow.training.config import OptimiserConfig, TrainConfig
 from phaseflow.training.corpus import Corpus, CorpusConfig, build_corpus
 from phaseflow.training.data import BOS, Data, DataConfig
@@ -30,6 +31,7 @@ __all__ = [
     "BOS",
     "BatchConfig",
     "Batches",
+    "Capture",
     "Checkpoints",
     "Corpus",
     "CorpusConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "demo_configs",
     "evaluate",
     "logits_without",
+    "look",
     "repeated_tokens",
     "tiny_config",
     "train",
