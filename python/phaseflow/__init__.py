@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         composition_scores,
         copying_score,
         dimensions_per_feature,
+        example_dimensionality,
         factored_eigenvalues,
         feature_dimensionality,
         feature_geometry,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         position_losses,
         prefix_matching_score,
         qk_previous_token_term,
+        superposition_losses,
         token_changes,
     )
     from phaseflow.reporting import report
@@ -75,6 +77,7 @@ _HOME = {
     "detect_windows": "changepoint",
     "dimensions_per_feature": "metrics",
     "evaluate_changepoints": "changepoint",
+    "example_dimensionality": "metrics",
     "factored_eigenvalues": "metrics",
     "feature_dimensionality": "metrics",
     "feature_geometry": "metrics",
@@ -98,6 +101,7 @@ _HOME = {
     "qk_previous_token_term": "metrics",
     "report": "reporting",
     "run_length_posterior": "changepoint",
+    "superposition_losses": "metrics",
     "token_changes": "metrics",
 }
 
@@ -122,6 +126,7 @@ __all__ = [
     "detect_windows",
     "dimensions_per_feature",
     "evaluate_changepoints",
+    "example_dimensionality",
     "factored_eigenvalues",
     "feature_dimensionality",
     "feature_geometry",
@@ -145,6 +150,7 @@ __all__ = [
     "qk_previous_token_term",
     "report",
     "run_length_posterior",
+    "superposition_losses",
     "token_changes",
 ]
 

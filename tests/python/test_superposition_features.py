@@ -171,3 +171,20 @@ def test_errors_name_the_weights():
 def test_polygons_come_near_none_of_each_other():
     for corners in range(3, 10):
         np.testing.assert_allclose(pf.feature_dimensionality(polygon(corners)), 2 / corners, rtol=1e-13)
+
+
+# Examples
+
+
+@given(st.integers(3, 12), st.integers(0, 2**32))
+def test_examples_evenly_in_a_plane_share_it(count, seed):
+    hidden = 0.7 * rotation(np.random.default_rng(seed), 2) @ polygon(count)
+    np.testing.assert_allclose(pf.example_dimensionality(hidden.T), 2 / count, rtol=1e-12)
+
+
+def test_examples_are_rows_where_features_are_columns():
+    hidden = np.random.default_rng(4).normal(size=(3, 7, 2))
+    found = pf.example_dimensionality(hidden, threads=1)
+    assert found.tolist() == [pf.feature_dimensionality(each.T).tolist() for each in hidden]
+    with pytest.raises(ShapeError, match=r"hidden must have axes \(..., example, hidden\), got 1"):
+        pf.example_dimensionality(np.ones(3))

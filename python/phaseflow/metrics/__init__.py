@@ -21,7 +21,13 @@ from phaseflow.metrics.loss import (
     position_losses,
 )
 from phaseflow.metrics.summary import LossSummary, loss_summary
-from phaseflow.metrics.superposition import dimensions_per_feature, feature_dimensionality, feature_geometry
+from phaseflow.metrics.superposition import (
+    dimensions_per_feature,
+    example_dimensionality,
+    feature_dimensionality,
+    feature_geometry,
+)
+from phaseflow.metrics.superposition_phases import superposition_losses
 from phaseflow.metrics.token_change import token_changes
 from phaseflow.metrics.training_derivative import loss_training_derivative
 
@@ -32,6 +38,7 @@ __all__ = [
     "composition_scores",
     "copying_score",
     "dimensions_per_feature",
+    "example_dimensionality",
     "factored_eigenvalues",
     "feature_dimensionality",
     "feature_geometry",
@@ -51,5 +58,6 @@ __all__ = [
     "prefix_matching_score",
     "qk_previous_token_term",
     "qk_previous_token_traces",
+    "superposition_losses",
     "token_changes",
 ]

@@ -58,6 +58,47 @@ def feature_dimensionality(W: "ArrayLike", *, threads: int | None = None) -> "ND
     return _core.feature_dimensionality(_inputs.tensor("W", W), _inputs.optional_integer("threads", threads, least=1))
 
 
+def example_dimensionality(hidden: "ArrayLike", *, threads: int | None = None) -> "NDArray[np.float64]":
+    """What share of a dimension each example has: from 0 to 1, a dimension of its own.
+
+    The same as :func:`feature_dimensionality` with the hidden vector ``h_i = W x_i`` of an example in the place of a
+    feature's direction. A model that remembers ``T`` examples in a plane has them on a regular T-gon: ``2/T``.
+
+    Parameters
+    ----------
+    hidden : array (..., example, hidden)
+    threads : int, optional
+        Threads to use, all by default; the bits of the result do not depend on it.
+
+    Returns
+    -------
+    array (..., example)
+        0 for an example at the origin. NaN for all examples of a set with a number that is not finite.
+
+    Raises
+    ------
+    phaseflow.exceptions.ShapeError
+        When ``hidden`` has fewer than two axes.
+
+    References
+    ----------
+    Henighan et al. 2023, *Superposition, Memorization, and Double Descent*.
+
+    Examples
+    --------
+    Three examples in a plane, evenly.
+
+    >>> import numpy as np, phaseflow as pf
+    >>> angle = 2 * np.pi * np.arange(3) / 3
+    >>> pf.example_dimensionality(np.stack([np.cos(angle), np.sin(angle)], axis=1)).round(12)
+    array([0.66666667, 0.66666667, 0.66666667])
+    """
+    found = _inputs.tensor("hidden", hidden)
+    if found.ndim < 2:
+        raise ShapeError(f"hidden must have axes (..., example, hidden), got {found.ndim}")
+    return feature_dimensionality(found.swapaxes(-1, -2), threads=threads)
+
+
 def dimensions_per_feature(W: "ArrayLike") -> "NDArray[np.float64]":
     """How many dimensions there are for each feature that is learned: ``hidden / |W|^2``, squared Frobenius norm.
 
@@ -127,7 +168,8 @@ def feature_geometry(
         dimensionality, in sum the rank), component, corners, geometry, certainty. Geometry is one of ``not learned``,
         ``dedicated``, ``digon``, ``triangle``, ``tetrahedron``, ``pentagon``, ``6-gon`` and so on, ``cube``, ``square
         antiprism``, ``none of these`` (certainty 0). Figures made of others at right angles are told as those: an
-        octahedron is three digons. A matrix with a number that is not finite has NaN and ``none of these``.
+        octahedron is three digons, since no feature of one disturbs another's and three digons in any larger space are
+        the same. A matrix with a number that is not finite has NaN and ``none of these``.
 
     Raises
     ------
