@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+OFFSETS = {"prefix_matching_score": 1, "duplicate_token_score": 0, "literal_prefix_matching_score": -1}
 METRICS = [
-    "prefix_matching_score",
-    "duplicate_token_score",
+    *(name + suffix for name in OFFSETS for suffix in ("", "_mean", "_nearest")),
     "previous_token_score",
     "first_token_score",
     "attention_entropy",
@@ -45,9 +45,11 @@ def query_values(pattern, tokens, bos):
     found = {metric: [] for metric in METRICS}
     for query in range(context):
         row = pattern[query].tolist()
-        for metric, offset in [("prefix_matching_score", 1), ("duplicate_token_score", 0)]:
+        for metric, offset in OFFSETS.items():
             if keys := targets(tokens, query, offset, bos):
                 found[metric].append(math.fsum(row[key] for key in keys))
+                found[f"{metric}_mean"].extend(row[key] for key in keys)
+                found[f"{metric}_nearest"].append(row[keys[-1]])
         if query > 0:
             found["previous_token_score"].append(row[query - 1])
             found["first_token_score"].append(row[0])

@@ -130,7 +130,7 @@ def test_a_recorder_keeps_the_parts_and_the_archives_scores_are_the_patterns(tmp
     scores = archive.head_scores()
     assert archive.problems.is_empty()
     compact, whole = (scores.filter(pl.col("step") == step).drop("step") for step in (1, 2))
-    assert compact.height == 2 * 3 * 5
+    assert compact.height == 2 * 3 * 12
     assert compact.drop("value", "standard_error").equals(whole.drop("value", "standard_error"))
     np.testing.assert_allclose(compact["value"].to_numpy(), whole["value"].to_numpy(), rtol=1e-12)
 

@@ -21,7 +21,7 @@ def column(table, metric, name="value"):
 
 
 def test_every_score_of_a_small_pattern():
-    # Tokens a b a; rows (1), (1/4, 3/4), (1/2, 1/4, 1/4).
+    # Tokens a b a; rows (1), (1/4, 3/4), (1/2, 1/4, 1/4). Nothing stands before the first a.
     pattern = np.array([[[1, 0, 0], [1 / 4, 3 / 4, 0], [1 / 2, 1 / 4, 1 / 4]]])
     table = pf.head_scores(pattern, [7, 8, 7])
     assert table.columns == [
@@ -30,12 +30,33 @@ def test_every_score_of_a_small_pattern():
     assert table["metric"].to_list() == oracle.METRICS
     entropy = (1 / 4 * math.log(4) + 3 / 4 * math.log(4 / 3) + 1 / 2 * math.log(2) + 1 / 2 * math.log(4)) / 3
     assert table["value"].to_list() == pytest.approx(
-        [1 / 4, 1 / 2, (1 / 4 + 1 / 4) / 2, (1 / 4 + 1 / 2) / 2, entropy], rel=1e-15
+        [1 / 4] * 3 + [1 / 2] * 3 + [math.nan] * 3 + [(1 / 4 + 1 / 4) / 2, (1 / 4 + 1 / 2) / 2, entropy],
+        rel=1e-15,
+        nan_ok=True,
     )
-    assert table["n_queries"].to_list() == [1, 1, 2, 2, 3]
+    assert table["n_queries"].to_list() == [1] * 6 + [0] * 3 + [2, 2, 3]
     one_key = (1 / 2 + 1 / 3) / 2
-    assert table["chance"].to_list() == pytest.approx([1 / 3, 1 / 3, one_key, one_key, math.log(6) / 3], rel=1e-15)
+    assert table["chance"].to_list() == pytest.approx(
+        [1 / 3] * 6 + [math.nan] * 3 + [one_key, one_key, math.log(6) / 3], rel=1e-15, nan_ok=True
+    )
     assert np.isnan(table["standard_error"].to_numpy()).all()
+
+
+def test_sum_mean_and_nearest_of_several_earlier_copies():
+    # Tokens x a a a: the third a has the copies 1 and 2, so targets 2 and 3 (after), 1 and 2 (copies), 0 and 1 (before).
+    pattern = np.zeros((1, 4, 4))
+    pattern[0, 2] = [1 / 2, 1 / 8, 1 / 4, 1 / 8]
+    pattern[0, 3] = [1 / 2, 1 / 4, 1 / 8, 1 / 8]
+    table = pf.head_scores(pattern, [5, 7, 7, 7])
+    for name, of_second, of_third in [
+        ("prefix_matching_score", [1 / 4], [1 / 8, 1 / 8]),
+        ("duplicate_token_score", [1 / 8], [1 / 4, 1 / 8]),
+        ("literal_prefix_matching_score", [1 / 2], [1 / 2, 1 / 4]),
+    ]:
+        assert column(table, name) == [(sum(of_second) + sum(of_third)) / 2]
+        assert column(table, f"{name}_mean") == pytest.approx([(sum(of_second) + sum(of_third)) / 3], rel=1e-15)
+        assert column(table, f"{name}_nearest") == [(of_second[-1] + of_third[-1]) / 2]
+        assert [column(table, name + suffix, "n_queries") for suffix in ("", "_mean", "_nearest")] == [[2], [3], [2]]
 
 
 def test_a_head_that_looks_at_one_key_has_no_entropy():
@@ -80,9 +101,10 @@ def test_every_row_agrees_with_its_definition(given_, bos):
 def test_prefix_matching_is_the_same_here_and_alone(given_):
     pattern, tokens = given_
     table = pf.head_scores(pattern, tokens, bos=2)
-    for metric, offset in [("prefix_matching_score", 1), ("duplicate_token_score", 0)]:
-        alone = pf.prefix_matching_score(pattern, tokens, offset=offset, bos=2)
-        np.testing.assert_allclose(column(table, metric), alone, rtol=1e-14)
+    for metric, offset in oracle.OFFSETS.items():
+        for reduce, suffix in [("sum", ""), ("mean", "_mean"), ("nearest", "_nearest")]:
+            alone = pf.prefix_matching_score(pattern, tokens, offset=offset, reduce=reduce, bos=2)
+            np.testing.assert_allclose(column(table, metric + suffix), alone, rtol=1e-14)
 
 
 # Laws
@@ -120,12 +142,12 @@ def test_no_heads_give_an_empty_table_with_its_columns():
 def test_nothing_to_average_gives_nan_and_no_queries(shape):
     table = pf.head_scores(np.ones(shape), np.ones((shape[0], shape[2]), int))
     assert table["value"].is_nan().all()
-    assert table["n_queries"].to_list() == [0] * 5
+    assert table["n_queries"].to_list() == [0] * 12
 
 
 def test_a_single_token_has_an_entropy_and_nothing_else():
     table = pf.head_scores(np.ones((2, 1, 1, 1)), [[1], [1]])
-    assert table["n_queries"].to_list() == [0, 0, 0, 0, 2]
+    assert table["n_queries"].to_list() == [0] * 11 + [2]
     assert column(table, "attention_entropy") == [0.0]
 
 
@@ -134,8 +156,12 @@ def test_a_nan_reaches_the_scores_it_enters_and_no_other_head():
     pattern[0, 2, 1] = np.nan  # previous token of query 2, induction target of query 2
     table = pf.head_scores(pattern, [4, 5, 4])
     nan = table.filter(pl.col("value").is_nan())
-    assert nan["metric"].to_list() == ["prefix_matching_score", "previous_token_score", "attention_entropy"]
-    assert nan["head"].to_list() == [0, 0, 0]
+    defined = nan.filter(pl.col("n_queries") > 0)  # nothing stands before the first 4
+    assert defined["metric"].to_list() == [
+        "prefix_matching_score", "prefix_matching_score_mean", "prefix_matching_score_nearest",
+        "previous_token_score", "attention_entropy",
+    ]  # fmt: skip
+    assert set(defined["head"]) == {0}
 
 
 def test_a_negative_entry_has_no_entropy():

@@ -159,5 +159,5 @@ table = archive.head_scores()
 print(table.height, archive.problems.height, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     height, problems, kilobytes = map(int, subprocess.check_output([sys.executable, "-c", script], text=True).split())
-    assert (height, problems) == (2 * 2 * 4 * 5, 4)  # rows of zeros are no attention, and reported
+    assert (height, problems) == (2 * 2 * 4 * 12, 4)  # rows of zeros are no attention, and reported
     assert kilobytes < 100_000

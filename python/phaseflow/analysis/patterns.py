@@ -85,7 +85,7 @@ def table(run: RunSource, memory: int, progress: OnProgress | None) -> tuple[pl.
         if batch:
             yield batch
 
-    depends_on = {"probes": probes_of(run)}
+    depends_on = {"probes": probes_of(run), "metrics": _core.HEAD_METRICS}
     result = computed(
         run, NAME, depends_on, stored_at, rows_of_steps, FORM, progress, batches=batches, incomplete=incomplete
     )

@@ -106,18 +106,20 @@ def head_scores(
 ) -> "pl.DataFrame":
     """All scores of every head, in one pass over the pattern.
 
-    ==========================  ==================  =======  ==============================================
-    metric                      range               unit     mean over queries of
-    ==========================  ==================  =======  ==============================================
-    ``prefix_matching_score``   0 to 1              share    attention to what followed the token before
-    ``duplicate_token_score``   0 to 1              share    attention to earlier copies of the token
-    ``previous_token_score``    0 to 1              share    ``pattern[q, q - 1]``, ``q >= 1``
-    ``first_token_score``       0 to 1              share    ``pattern[q, 0]``, ``q >= 1`` (attention sink)
-    ``attention_entropy``       0 to ln(context)    nats     ``-sum p ln p`` of the row; 0 is one key alone
-    ==========================  ==================  =======  ==============================================
+    ==================================  ==================  =======  ==============================================
+    metric                              range               unit     mean over queries of
+    ==================================  ==================  =======  ==============================================
+    ``prefix_matching_score``           0 to 1              share    attention to what followed the token before
+    ``duplicate_token_score``           0 to 1              share    attention to earlier copies of the token
+    ``literal_prefix_matching_score``   0 to 1              share    attention to what stood before those copies
+    ``previous_token_score``            0 to 1              share    ``pattern[q, q - 1]``, ``q >= 1``
+    ``first_token_score``               0 to 1              share    ``pattern[q, 0]``, ``q >= 1`` (attention sink)
+    ``attention_entropy``               0 to ln(context)    nats     ``-sum p ln p`` of the row; 0 is one key alone
+    ==================================  ==================  =======  ==============================================
 
-    The first two are means over the queries that have a target, see `prefix_matching_score`; the others do not look at
-    tokens.
+    The first three are `prefix_matching_score` with offset 1, 0 and -1 (the wording of the paper taken literally),
+    means over the queries that have a target. Each comes three times: under its name with ``reduce="sum"``, with
+    ``_mean`` and with ``_nearest`` behind it. The others do not look at tokens.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ def head_scores(
     tokens : integer array (batch, pos) or (pos,)
         The tokens attended over.
     bos : int, optional
-        A start-of-sequence token: neither query nor target of the first two scores.
+        A start-of-sequence token: neither query nor target of the first three scores.
     per_example : bool
         One row a head, metric and example instead: means over the queries of that example.
     threads : int, optional
@@ -139,8 +141,9 @@ def head_scores(
         One row a head and metric: ``head, metric, value, standard_error, chance, n_queries, unnormalised_rows,
         nonfinite_entries``; or with ``per_example`` ``head, metric, example, value, chance, n_queries``.
 
-        ``value`` is the mean over the ``n_queries`` queries of all examples; NaN if there is none, or if an entry that
-        counts is NaN (for the entropy also if one is negative).
+        ``value`` is the mean over the ``n_queries`` queries of all examples (of ``_mean``: over so many entries of a
+        query and a target); NaN if there is none, or if an entry that counts is NaN (for the entropy also if one is
+        negative).
         ``standard_error`` takes the examples as independent, not their queries: with sums ``s_e`` over ``n_e`` queries
         in each of ``m`` examples that have any, and value ``v``, it is
         ``sqrt(m / (m - 1) * sum (s_e - v * n_e)**2) / sum n_e``; with equal ``n_e`` that is the standard deviation of

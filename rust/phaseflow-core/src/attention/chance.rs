@@ -9,6 +9,11 @@ pub(super) fn on_targets(targets: &Targets, context: usize) -> f64 {
     (0..context).fold(0.0, |sum, query| sum + targets.of(query).len() as f64 / (query + 1) as f64)
 }
 
+/// Sum over queries with a target of the attention on the latest.
+pub(super) fn on_nearest(targets: &Targets, context: usize) -> f64 {
+    (0..context).filter(|&query| !targets.of(query).is_empty()).fold(0.0, |sum, query| sum + 1.0 / (query + 1) as f64)
+}
+
 /// Sum over `q >= 1` of the attention on any one key.
 pub(super) fn on_one_key(context: usize) -> f64 {
     (1..context).fold(0.0, |sum, query| sum + 1.0 / (query + 1) as f64)

@@ -18,10 +18,10 @@ use rayon::prelude::*;
 
 use super::compact::Compact;
 use super::input::Input;
-use super::metric::METRICS;
+use super::metric::{METRICS, Metric, SUMS};
 use super::sums::Sums;
 use super::tally::{self, Tally};
-use super::token_index::TokenIndex;
+use super::token_index::{Example, TokenIndex};
 use crate::tensor::TensorView;
 use crate::{Cancel, Result, with_view};
 
@@ -98,35 +98,32 @@ fn of_all(
 impl HeadScores {
     /// Puts together the sums of every example and head, `(batch, head)` in row-major order.
     pub fn new(index: &TokenIndex, heads: usize, sums: &[Sums]) -> Self {
-        let batch = index.batch();
-        let counts: Vec<_> = index.examples().iter().map(|example| example.counts()).collect();
-        let chance: Vec<_> = index.examples().iter().map(|example| example.chance()).collect();
+        let (batch, examples) = (index.batch(), index.examples());
+        let uniform: Vec<_> = examples.iter().map(Example::chance).collect();
         let of = |head: usize, example: usize| &sums[example * heads + head];
-        let tallies = |head: usize, metric: usize| -> Vec<Tally> {
-            let tally = |example: usize| Tally { sum: of(head, example).of[metric], count: counts[example][metric] };
-            (0..batch).map(tally).collect()
+        let count = |metric: usize, example: usize| examples[example].count(Metric::ALL[metric]);
+        // Of one metric: the tallies of all examples whose sums those are.
+        let tallies = |metric: usize, sums_of: &dyn Fn(usize) -> [f64; SUMS]| -> Vec<Tally> {
+            let sum = Metric::ALL[metric].sum();
+            (0..batch).map(|example| Tally { sum: sums_of(example)[sum], count: count(metric, example) }).collect()
         };
+        let of_head = |head: usize, metric: usize| tallies(metric, &|example| of(head, example).of);
+        let of_uniform = |metric: usize| tallies(metric, &|example| uniform[example]);
         let total = |head: usize, count: fn(&Sums) -> u64| (0..batch).map(|example| count(of(head, example))).sum();
         Self {
-            value: Array2::from_shape_fn((heads, METRICS), |(head, metric)| tally::mean(&tallies(head, metric))),
+            value: Array2::from_shape_fn((heads, METRICS), |(head, metric)| tally::mean(&of_head(head, metric))),
             standard_error: Array2::from_shape_fn((heads, METRICS), |(head, metric)| {
-                tally::standard_error(&tallies(head, metric))
+                tally::standard_error(&of_head(head, metric))
             }),
-            chance: std::array::from_fn(|metric| {
-                let tally = |(sums, counts): (&[f64; METRICS], &[usize; METRICS])| Tally {
-                    sum: sums[metric],
-                    count: counts[metric],
-                };
-                tally::mean(&chance.iter().zip(&counts).map(tally).collect::<Vec<_>>())
-            }),
-            n_queries: std::array::from_fn(|metric| counts.iter().map(|counts| counts[metric]).sum()),
+            chance: std::array::from_fn(|metric| tally::mean(&of_uniform(metric))),
+            n_queries: std::array::from_fn(|metric| (0..batch).map(|example| count(metric, example)).sum()),
             example_value: Array3::from_shape_fn((heads, METRICS, batch), |(head, metric, example)| {
-                of(head, example).of[metric] / counts[example][metric] as f64
+                tally::mean(&of_head(head, metric)[example..=example])
             }),
             example_chance: Array2::from_shape_fn((METRICS, batch), |(metric, example)| {
-                chance[example][metric] / counts[example][metric] as f64
+                tally::mean(&of_uniform(metric)[example..=example])
             }),
-            example_queries: Array2::from_shape_fn((METRICS, batch), |(metric, example)| counts[example][metric]),
+            example_queries: Array2::from_shape_fn((METRICS, batch), |(metric, example)| count(metric, example)),
             unnormalised_rows: (0..heads).map(|head| total(head, |sums| sums.unnormalised_rows)).collect(),
             nonfinite_entries: (0..heads).map(|head| total(head, |sums| sums.nonfinite_entries)).collect(),
         }

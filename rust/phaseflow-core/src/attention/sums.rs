@@ -5,7 +5,7 @@ use super::compact::Head;
 use super::entropy::{RowSums, row_sums};
 use super::input::Rows;
 use super::lane::Lane;
-use super::metric::METRICS;
+use super::metric::{ENTROPY, FIRST, NEAREST, PREVIOUS, SUMS};
 use super::panels::Panels;
 use super::token_index::Example;
 use crate::tensor::Element;
@@ -16,7 +16,7 @@ pub(super) const ROW_TOLERANCE: f64 = 0.01;
 /// Sums over the queries of one head on one example, and what is wrong with its rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sums {
-    pub(super) of: [f64; METRICS],
+    pub(super) of: [f64; SUMS],
     /// Rows of finite entries that do not sum to 1 within 0.01.
     pub(super) unnormalised_rows: u64,
     /// Entries that are NaN or infinite.
@@ -69,14 +69,17 @@ impl Sums {
     }
 
     fn add<T: Element>(&mut self, example: &Example, query: usize, row: &[T], found: RowSums) {
-        let [prefix, duplicate, previous, first, entropies] = &mut self.of;
-        *prefix += gather(row, example.prefix.of(query));
-        *duplicate += gather(row, example.duplicate.of(query));
-        if query > 0 {
-            *previous += row[query - 1].to_f64();
-            *first += row[0].to_f64();
+        for (matching, targets) in example.matching.iter().enumerate() {
+            if let keys @ [.., nearest] = targets.of(query) {
+                self.of[matching] += gather(row, keys);
+                self.of[NEAREST + matching] += row[*nearest as usize].to_f64();
+            }
         }
-        *entropies += found.entropy;
+        if query > 0 {
+            self.of[PREVIOUS] += row[query - 1].to_f64();
+            self.of[FIRST] += row[0].to_f64();
+        }
+        self.of[ENTROPY] += found.entropy;
         let nonfinite = match found.mass.is_finite() {
             true => 0,
             false => row.iter().filter(|entry| !entry.to_f64().is_finite()).count() as u64,

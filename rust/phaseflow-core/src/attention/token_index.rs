@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::chance;
 use super::input::check_context;
-use super::metric::METRICS;
+use super::metric::{Matching, Metric, SUMS};
+use super::prefix_matching::Reduce;
 use super::targets::Targets;
 use crate::Result;
 
@@ -18,8 +19,8 @@ pub struct TokenIndex {
 
 /// Those of one example.
 pub(super) struct Example {
-    pub(super) prefix: Targets,
-    pub(super) duplicate: Targets,
+    /// The targets of each matching.
+    pub(super) matching: [Targets; Matching::ALL.len()],
     context: usize,
 }
 
@@ -52,21 +53,31 @@ impl TokenIndex {
 
 impl Example {
     fn new(tokens: ArrayView1<'_, i64>, bos: Option<i64>) -> Self {
-        Self { prefix: Targets::new(tokens, 1, bos), duplicate: Targets::new(tokens, 0, bos), context: tokens.len() }
+        let matching = Matching::ALL.map(|matching| Targets::new(tokens, matching.offset(), bos));
+        Self { matching, context: tokens.len() }
     }
 
-    /// Number of queries that each metric is a mean over.
-    pub(super) fn counts(&self) -> [usize; METRICS] {
-        let later = self.context.saturating_sub(1);
-        [self.prefix.n_queries(), self.duplicate.n_queries(), later, later, self.context]
+    /// Number of queries that a metric is a mean over, or of (query, target) entries.
+    pub(super) fn count(&self, metric: Metric) -> usize {
+        match metric {
+            Metric::Matching(matching, Reduce::Mean) => self.matching[matching as usize].n_entries(),
+            Metric::Matching(matching, _) => self.matching[matching as usize].n_queries(),
+            Metric::PreviousToken | Metric::FirstToken => self.context.saturating_sub(1),
+            Metric::Entropy => self.context,
+        }
     }
 
-    /// Sums over those queries of what a uniform causal pattern has.
-    pub(super) fn chance(&self) -> [f64; METRICS] {
+    /// The sums of a uniform causal pattern.
+    pub(super) fn chance(&self) -> [f64; SUMS] {
+        let [prefix, duplicate, literal] = &self.matching;
         let one_key = chance::on_one_key(self.context);
         [
-            chance::on_targets(&self.prefix, self.context),
-            chance::on_targets(&self.duplicate, self.context),
+            chance::on_targets(prefix, self.context),
+            chance::on_targets(duplicate, self.context),
+            chance::on_targets(literal, self.context),
+            chance::on_nearest(prefix, self.context),
+            chance::on_nearest(duplicate, self.context),
+            chance::on_nearest(literal, self.context),
             one_key,
             one_key,
             chance::entropy(self.context),
