@@ -91,10 +91,13 @@ def test_every_row_agrees_with_its_definition(given_, bos):
     table = pf.head_scores(pattern, tokens, bos=bos)
     expected = oracle.head_scores(pattern, tokens, bos)
     assert table.select("head", "metric", "n_queries").rows() == [(row[0], row[1], row[5]) for row in expected]
-    for name, place in [("value", 2), ("chance", 4)]:
-        np.testing.assert_allclose(table[name].to_numpy(), [row[place] for row in expected], rtol=1e-13, atol=1e-15)
-    errors = [row[3] for row in expected]
-    np.testing.assert_allclose(table["standard_error"].to_numpy(), errors, rtol=1e-7, atol=1e-15)
+    # Logarithms of singles are taken in single precision, everything else in double.
+    in_singles = pattern.dtype == np.float32
+    exact = ~(in_singles & (table["metric"] == "attention_entropy").to_numpy())
+    for name, place, rtol in [("value", 2, 1e-13), ("chance", 4, 1e-13), ("standard_error", 3, 1e-7)]:
+        ours, theirs = table[name].to_numpy(), np.array([row[place] for row in expected])
+        np.testing.assert_allclose(ours[exact], theirs[exact], rtol=rtol, atol=1e-15)
+        np.testing.assert_allclose(ours[~exact], theirs[~exact], rtol=1e-6, atol=1e-6)
 
 
 @given(patterns())

@@ -10,6 +10,7 @@ mod entropy;
 mod head_scores;
 mod input;
 mod lane;
+mod logarithm;
 mod metric;
 mod panels;
 mod prefix_matching;

@@ -54,6 +54,11 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn sixteen_bits(_: &[Self]) -> Option<&[u16]> {
         None
     }
+    /// The numbers themselves where they are singles, for kernels that have a faster way with those.
+    #[inline(always)]
+    fn singles(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
     /// Whether [`Element::widen`] is worth its extra store: where the processor has an instruction for many at once.
     const WIDENS: bool = false;
     /// Many values in single precision, as long as each other.
@@ -107,6 +112,10 @@ impl Element for f32 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self
+    }
+    #[inline(always)]
+    fn singles(numbers: &[Self]) -> Option<&[f32]> {
+        Some(numbers)
     }
 }
 
