@@ -61,10 +61,12 @@ def random_tokens(kind, options):
 
 
 def entries(tokens, offset=1):
-    """(example, query, key) of every target, and the number of queries that have one."""
+    """(example, query, key) of every target, in order, and the number of queries that have one."""
     earlier = np.tril(tokens[:, :, None] == tokens[:, None, :], -1)
     example, query, key = np.nonzero(earlier)
-    return example, query, key + offset, int(earlier.any(-1).sum())
+    inside = key + offset >= 0
+    example, query, key = example[inside], query[inside], key[inside] + offset
+    return example, query, key, len(np.unique(example * tokens.shape[1] + query))
 
 
 def flat(tensor, example, query, key):
@@ -117,46 +119,61 @@ def one_score(case, tensor, tokens, options):
 
 
 def all_scores(case, tensor, tokens, options):
-    """Five scores of every head with standard errors; peers leave out the errors and the chance levels."""
+    """All scores of every head with standard errors; peers leave out the errors and the chance levels."""
     array = viewable(tensor)
-    heads = options.heads
-
-    def gathered(take):
-        for offset in (1, 0):
-            example, query, key, n_queries = entries(tokens, offset)
-            yield take(flat(tensor, example, query, key)) / n_queries
-
-    def numpy_composite():
-        wide = as_numpy(array)
-        prefix, duplicate = gathered(lambda index: as_numpy(array.reshape(-1).take(index)).sum(0, dtype=float))
-        previous = np.diagonal(wide, -1, 2, 3).mean((0, 2), dtype=float)
-        first = wide[:, :, 1:, 0].mean((0, 2), dtype=float)
-        logs = np.log(wide, out=np.zeros_like(wide), where=wide > 0)
-        entropy = -np.einsum("bhqk,bhqk->h", wide, logs, dtype=float) / (options.batch * options.context)
-        return np.stack([prefix, duplicate, previous, first, entropy], axis=1)
-
-    def torch_composite():
-        take = lambda index: (  # noqa: E731 - as short as what it does
-            tensor.reshape(-1).index_select(0, torch.from_numpy(index).reshape(-1)).reshape(-1, heads).double().sum(0)
-        )
-        prefix, duplicate = gathered(take)
-        previous = tensor.diagonal(-1, 2, 3).double().mean((0, 2))
-        first = tensor[:, :, 1:, 0].double().mean((0, 2))
-        # One head at a time: the whole logarithm would be as large as the pattern.
-        entropy = torch.stack([torch.special.entr(tensor[:, head].float()).sum(-1).mean() for head in range(heads)])
-        return torch.stack([prefix, duplicate, previous, first, entropy], dim=1)
-
     contenders = {
         "phaseflow": lambda: pf.head_scores(array, tokens, threads=options.threads),
-        "torch composite": torch_composite,
-        "numpy composite": numpy_composite,
+        "torch composite": lambda: torch_scores(tensor, tokens),
+        "numpy composite": lambda: numpy_scores(array, tokens),
         "limit: read all bytes": read_limit(array, options.threads),
     }
     seconds = interleave(contenders, options.rounds)
-    found = contenders["phaseflow"]()["value"].to_numpy().reshape(heads, -1)
+    found = contenders["phaseflow"]()["value"].to_numpy().reshape(options.heads, -1)
     for name in ("torch composite", "numpy composite"):
         np.testing.assert_allclose(np.asarray(contenders[name]()), found, rtol=1e-4, err_msg=name)
     return compare(case, seconds, "phaseflow")
+
+
+def torch_scores(pattern, tokens):
+    """All scores of every head, (head, score), without the errors and the chance levels."""
+    heads = pattern.shape[1]
+
+    def take(index):
+        taken = pattern.reshape(-1).index_select(0, torch.from_numpy(index).reshape(-1))
+        return taken.reshape(-1, heads).double()
+
+    columns = matching_scores(pattern, tokens, take)
+    columns.append(pattern.diagonal(-1, 2, 3).double().mean((0, 2)))
+    columns.append(pattern[:, :, 1:, 0].double().mean((0, 2)))
+    # One head at a time: the whole logarithm would be as large as the pattern.
+    entropy = [torch.special.entr(pattern[:, head].float()).sum(-1).mean().double() for head in range(heads)]
+    return torch.stack([*columns, torch.stack(entropy)], dim=1)
+
+
+def numpy_scores(pattern, tokens):
+    """The same in numpy, the logarithm in single precision."""
+    heads = pattern.shape[1]
+    columns = matching_scores(pattern, tokens, lambda index: pattern.reshape(-1).take(index).astype(float))
+    columns.append(np.diagonal(pattern, -1, 2, 3).astype(float).mean((0, 2)))
+    columns.append(pattern[:, :, 1:, 0].astype(float).mean((0, 2)))
+    entropy = np.empty(heads)
+    for head in range(heads):
+        wide = pattern[:, head].astype(np.float32)
+        logs = np.log(wide, out=np.zeros_like(wide), where=wide > 0)
+        entropy[head] = -np.einsum("bqk,bqk->", wide, logs, dtype=float) / (wide.shape[0] * wide.shape[1])
+    return np.stack([*columns, entropy], axis=1)
+
+
+def matching_scores(pattern, tokens, take):
+    """Sum, mean and nearest of the three offsets; `take` gives the entries at flat places, (entry, head)."""
+    columns = []
+    for offset in (1, 0, -1):
+        example, query, key, n_queries = entries(tokens, offset)
+        taken = take(flat(pattern, example, query, key))
+        latest = np.flatnonzero(np.append(np.diff(example * tokens.shape[1] + query) != 0, True))
+        total = taken.sum(0)
+        columns += [total / n_queries, total / len(key), taken[latest].sum(0) / n_queries]
+    return columns
 
 
 def viewable(tensor):

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 from _timing import compare, evict, interleave, read_direct, read_through, write_record
-from attention import entries, flat, random_tokens
+from attention import entries, flat, numpy_scores, random_tokens, torch_scores
 from safetensors.torch import safe_open, save_file
 
 import phaseflow as pf
@@ -154,38 +154,6 @@ def one_score(folder, tokens, dtype, kind, options):
     opened_anew["limit: read past the cache"] = lambda: read_direct([path])
     cold = interleave(opened_anew, options.rounds, before=lambda: evict([path, raw]))
     return [*cases, compare(f"one score, cold file, {size}", cold, "phaseflow, .safetensors")]
-
-
-def torch_scores(pattern, tokens):
-    """Five scores of every head, (head, score), without the errors and the chance levels."""
-    heads = pattern.shape[1]
-    columns = []
-    for offset in (1, 0):
-        example, query, key, n_queries = entries(tokens, offset)
-        index = torch.from_numpy(flat(pattern, example, query, key)).reshape(-1)
-        columns.append(pattern.reshape(-1).index_select(0, index).reshape(-1, heads).double().sum(0) / n_queries)
-    columns.append(pattern.diagonal(-1, 2, 3).double().mean((0, 2)))
-    columns.append(pattern[:, :, 1:, 0].double().mean((0, 2)))
-    entropy = [torch.special.entr(pattern[:, head].float()).sum(-1).mean().double() for head in range(heads)]
-    return torch.stack([*columns, torch.stack(entropy)], dim=1)
-
-
-def numpy_scores(pattern, tokens):
-    """The same in numpy, the logarithm in single precision."""
-    heads = pattern.shape[1]
-    columns = []
-    for offset in (1, 0):
-        example, query, key, n_queries = entries(tokens, offset)
-        taken = pattern.reshape(-1).take(flat(pattern, example, query, key))
-        columns.append(taken.sum(0, dtype=float) / n_queries)
-    columns.append(np.diagonal(pattern, -1, 2, 3).mean((0, 2), dtype=float))
-    columns.append(pattern[:, :, 1:, 0].mean((0, 2), dtype=float))
-    entropy = np.empty(heads)
-    for head in range(heads):
-        wide = pattern[:, head].astype(np.float32)
-        logs = np.log(wide, out=np.zeros_like(wide), where=wide > 0)
-        entropy[head] = -np.einsum("bqk,bqk->", wide, logs, dtype=float) / (wide.shape[0] * wide.shape[1])
-    return np.stack([*columns, entropy], axis=1)
 
 
 def random_patterns(shape):
