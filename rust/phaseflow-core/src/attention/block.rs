@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::compact::Head;
+use super::lane::Lane;
 use super::sums::Sums;
 use super::token_index::TokenIndex;
 use crate::tensor::Element;
@@ -48,16 +49,15 @@ impl Sums {
     }
 
     /// Of a head whose queries (times the scale of their products) and keys, both `(pos, d_head)`, and log-sum-exp
-    /// `(pos,)` are given; see [`Compact`](super::Compact). `half` says that the first two are stored in sixteen bits.
-    pub fn of_parts(
+    /// `(pos,)` are given; see [`Compact`](super::Compact).
+    pub(crate) fn of_parts<L: Lane>(
         index: &TokenIndex,
         example: usize,
-        queries: &[f64],
-        keys: &[f64],
-        log_sum_exp: &[f64],
-        half: bool,
+        queries: &[L],
+        keys: &[L],
+        log_sum_exp: &[L],
     ) -> Self {
-        let head = Head { queries, keys, log_sum_exp, width: keys.len() / index.context().max(1), half };
-        Self::of_compact(index.example(example), index.context(), &head)
+        let width = keys.len() / index.context().max(1);
+        Self::of_head(index.example(example), &Head { queries, keys, log_sum_exp, width })
     }
 }

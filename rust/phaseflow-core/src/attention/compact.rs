@@ -3,14 +3,14 @@
 //! with a fused attention kernel the pattern itself never existed. Rotary or other position terms are part of the
 //! stored queries and keys.
 //!
-//! Products are summed in double precision; the scores are those of the dense pattern to the rounding of what is stored.
+//! The scores are those of the dense pattern to the rounding of what is stored.
 
 use ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 
 use super::input::check_context;
+use super::lane::Lane;
 use crate::exponential::exp;
 use crate::tensor::{Element, TensorView};
-use crate::vectorize::vectorize;
 use crate::{Error, Result, with_view};
 
 /// Partial sums, added side by side.
@@ -89,49 +89,51 @@ impl Compact<'_> {
         Ok((Lengths { heads, key_heads, width }, tokens))
     }
 
-    /// One head on one example, widened.
-    pub(super) fn head(&self, lengths: Lengths, example: usize, head: usize) -> OwnedHead {
+    /// Whether queries and keys are stored in sixteen bits: then a head is computed in single precision.
+    pub(super) fn is_half(&self) -> bool {
+        [&self.queries, &self.keys].iter().all(|part| part.dtype().size() == 2)
+    }
+
+    /// One head on one example.
+    pub(super) fn head<L: Lane>(&self, lengths: Lengths, example: usize, head: usize) -> OwnedHead<L> {
         let key_head = head / (lengths.heads / lengths.key_heads);
+        let scale = L::narrow(self.scale);
         let mut queries = widened(&self.queries, example, head);
-        queries.iter_mut().for_each(|query| *query *= self.scale);
+        queries.iter_mut().for_each(|query| *query = *query * scale);
         OwnedHead {
             queries,
             keys: widened(&self.keys, example, key_head),
             log_sum_exp: widened(&self.log_sum_exp, example, head),
             width: lengths.width,
-            half: [&self.queries, &self.keys].iter().all(|part| part.dtype().size() == 2),
         }
     }
 }
 
 /// The numbers of a [`Head`].
-pub(super) struct OwnedHead {
-    queries: Vec<f64>,
-    keys: Vec<f64>,
-    log_sum_exp: Vec<f64>,
+pub(super) struct OwnedHead<L> {
+    queries: Vec<L>,
+    keys: Vec<L>,
+    log_sum_exp: Vec<L>,
     width: usize,
-    half: bool,
 }
 
-impl OwnedHead {
-    pub(super) fn as_head(&self) -> Head<'_> {
-        let Self { queries, keys, log_sum_exp, width, half } = self;
-        Head { queries, keys, log_sum_exp, width: *width, half: *half }
+impl<L> OwnedHead<L> {
+    pub(super) fn as_head(&self) -> Head<'_, L> {
+        let Self { queries, keys, log_sum_exp, width } = self;
+        Head { queries, keys, log_sum_exp, width: *width }
     }
 }
 
 /// Queries (times the scale) and keys `(pos, d_head)` and log-sum-exp `(pos,)` of one head on one example.
 #[derive(Clone, Copy)]
-pub(super) struct Head<'a> {
-    pub(super) queries: &'a [f64],
-    pub(super) keys: &'a [f64],
-    pub(super) log_sum_exp: &'a [f64],
+pub(crate) struct Head<'a, L> {
+    pub(super) queries: &'a [L],
+    pub(super) keys: &'a [L],
+    pub(super) log_sum_exp: &'a [L],
     pub(super) width: usize,
-    /// Whether queries and keys are stored in sixteen bits.
-    pub(super) half: bool,
 }
 
-impl Head<'_> {
+impl Head<'_, f64> {
     /// One entry of the pattern.
     pub(super) fn at(&self, query: usize, key: usize) -> f64 {
         exp(self.logarithm(query, key))
@@ -158,15 +160,16 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest
 }
 
-fn widened(view: &TensorView<'_>, example: usize, head: usize) -> Vec<f64> {
+fn widened<L: Lane>(view: &TensorView<'_>, example: usize, head: usize) -> Vec<L> {
     with_view!(view, |array| {
         let part = array.view().index_axis_move(Axis(0), example).index_axis_move(Axis(0), head);
         match part.as_slice() {
-            Some(side_by_side) => vectorize(
-                #[inline(always)]
-                || side_by_side.iter().map(|value| value.to_f64()).collect(),
-            ),
-            None => part.iter().map(|value| value.to_f64()).collect(),
+            Some(side_by_side) => {
+                let mut wide = vec![L::default(); side_by_side.len()];
+                L::take(side_by_side, &mut wide);
+                wide
+            }
+            None => part.iter().map(|value| L::narrow(value.to_f64())).collect(),
         }
     })
 }

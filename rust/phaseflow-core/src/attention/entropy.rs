@@ -22,8 +22,8 @@ const LANES: usize = 8;
 const ADDED: usize = 4;
 
 /// What one pass over a row finds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RowSums {
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct RowSums {
     /// `-sum p ln p`; NaN if an entry is negative or NaN.
     pub(super) entropy: f64,
     /// `sum p`, which is 1 in a row of a pattern.

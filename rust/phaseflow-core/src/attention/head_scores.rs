@@ -75,8 +75,9 @@ pub fn head_scores_of_compact(
 ) -> Result<HeadScores> {
     let (lengths, tokens) = compact.check(tokens)?;
     let index = TokenIndex::new(tokens, bos)?;
-    let sums = |example, head| {
-        Sums::of_compact(index.example(example), index.context(), &compact.head(lengths, example, head).as_head())
+    let sums = |example: usize, head| match compact.is_half() {
+        true => Sums::of_head(index.example(example), &compact.head::<f32>(lengths, example, head).as_head()),
+        false => Sums::of_head(index.example(example), &compact.head::<f64>(lengths, example, head).as_head()),
     };
     Ok(HeadScores::new(&index, lengths.heads, &of_all(&index, lengths.heads, cancel, sums)?))
 }

@@ -3,21 +3,39 @@
 //! `exp(x)` in single precision is that of `exponential.rs` with a series to r⁷/7!, whose rest is below half a unit in
 //! the last place; the result is good to one. Below -87, where singles begin to lose bits, it is 0; above 88 infinite.
 
+use std::ops::{Add, Mul, Sub};
+
+use super::compact::Head;
+use super::entropy::RowSums;
+use super::panels::Panels;
 use crate::exponential::exp;
 use crate::tensor::Element;
+use crate::vectorize::vectorize;
 
 /// What a row is computed in.
-pub(super) trait Lane: Element + Default + std::ops::Sub<Output = Self> {
+pub(crate) trait Lane:
+    Element + Default + PartialEq + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
+{
     fn narrow(value: f64) -> Self;
+    /// Many stored numbers, as long as each other.
+    fn take<T: Element>(from: &[T], into: &mut [Self]);
     /// `a · b + c`, rounded once where `FUSED` says that the machine has an instruction for it.
     fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self;
     fn exp(self) -> Self;
+    /// Every row of a head, in panels of as many keys as fill two registers.
+    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums));
 }
 
 impl Lane for f64 {
     #[inline(always)]
     fn narrow(value: f64) -> Self {
         value
+    }
+    fn take<T: Element>(from: &[T], into: &mut [Self]) {
+        vectorize(
+            #[inline(always)]
+            || into.iter_mut().zip(from).for_each(|(into, value)| *into = value.to_f64()),
+        );
     }
     #[inline(always)]
     fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self {
@@ -27,12 +45,18 @@ impl Lane for f64 {
     fn exp(self) -> Self {
         exp(self)
     }
+    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
+        Panels::<Self, 8>::new(head).each_row(each);
+    }
 }
 
 impl Lane for f32 {
     #[inline(always)]
     fn narrow(value: f64) -> Self {
         value as f32
+    }
+    fn take<T: Element>(from: &[T], into: &mut [Self]) {
+        T::widen(from, into);
     }
     #[inline(always)]
     fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self {
@@ -41,6 +65,9 @@ impl Lane for f32 {
     #[inline(always)]
     fn exp(self) -> Self {
         single_exp(self)
+    }
+    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
+        Panels::<Self, 16>::new(head).each_row(each);
     }
 }
 

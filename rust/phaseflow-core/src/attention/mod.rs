@@ -22,6 +22,7 @@ mod token_index;
 pub use block::Layout;
 pub use compact::Compact;
 pub use head_scores::{HeadScores, head_scores, head_scores_of_compact};
+pub(crate) use lane::Lane;
 pub use metric::{Matching, Metric};
 pub use prefix_matching::{PrefixMatching, Reduce, prefix_matching_score, prefix_matching_score_of_compact};
 pub use sums::Sums;

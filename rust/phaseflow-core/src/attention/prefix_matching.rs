@@ -97,7 +97,7 @@ pub fn prefix_matching_score_of_compact(
 ) -> Result<Vec<f64>> {
     let (lengths, tokens) = compact.check(tokens)?;
     score(tokens, lengths.heads, how, cancel, |example, head| {
-        let head = compact.head(lengths, example, head);
+        let head = compact.head::<f64>(lengths, example, head);
         move |query, key| head.as_head().at(query, key)
     })
 }

@@ -6,7 +6,6 @@ use super::entropy::{RowSums, row_sums};
 use super::input::Rows;
 use super::lane::Lane;
 use super::metric::{ENTROPY, FIRST, NEAREST, PREVIOUS, SUMS};
-use super::panels::Panels;
 use super::token_index::Example;
 use crate::tensor::Element;
 
@@ -50,21 +49,9 @@ impl Sums {
     }
 
     /// Adds all rows, each rebuilt from queries and keys.
-    pub(super) fn of_compact(example: &Example, context: usize, head: &Head<'_>) -> Self {
-        if head.half {
-            Self::of_panels(example, context, &Panels::<f32, 64>::new(head))
-        } else {
-            Self::of_panels(example, context, &Panels::<f64, 32>::new(head))
-        }
-    }
-
-    fn of_panels<L: Lane, const PANEL: usize>(example: &Example, context: usize, panels: &Panels<L, PANEL>) -> Self {
+    pub(super) fn of_head<L: Lane>(example: &Example, head: &Head<'_, L>) -> Self {
         let mut sums = Self::default();
-        let mut row = vec![L::default(); panels.room()];
-        for query in 0..context {
-            let found = panels.row(query, &mut row);
-            sums.add(example, query, &row[..=query], found);
-        }
+        L::each_row(head, |query, row, found| sums.add(example, query, row, found));
         sums
     }
 

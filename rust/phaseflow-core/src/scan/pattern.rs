@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::archive::{ElementType, StoredTensor};
-use crate::attention::{Layout, Sums, TokenIndex};
+use crate::attention::{Lane, Layout, Sums, TokenIndex};
 use crate::tensor::{Dtype, Element};
 use crate::{Cancel, Error, Result};
 
@@ -55,9 +55,16 @@ pub(super) struct Cut<'a> {
 #[derive(Default)]
 pub(super) struct Room {
     bytes: Vec<u64>,
-    queries: Vec<f64>,
-    keys: Vec<f64>,
-    log_sum_exp: Vec<f64>,
+    singles: Parts<f32>,
+    doubles: Parts<f64>,
+}
+
+/// Those of one head on one example.
+#[derive(Default)]
+struct Parts<L> {
+    queries: Vec<L>,
+    keys: Vec<L>,
+    log_sum_exp: Vec<L>,
 }
 
 impl<'a> Cut<'a> {
@@ -137,24 +144,40 @@ impl<'a> Cut<'a> {
                 Dtype::F64 => self.of_whole::<f64>(tensor, unit, block, room, cancel),
             },
             Pattern::Compact { queries, keys, log_sum_exp, scale } => {
-                let index = self.source.index;
-                let (context, width) = (index.context(), axis(queries, 3));
-                let half = float(queries)?.size() == 2 && float(keys)?.size() == 2;
-                let mut found = Vec::with_capacity(unit.len());
-                for pair in unit {
-                    cancel.check()?;
-                    if pair % self.group == 0 || found.is_empty() {
-                        widen(keys, pair / self.group, context * width, &mut room.bytes, &mut room.keys)?;
-                    }
-                    widen(queries, pair, context * width, &mut room.bytes, &mut room.queries)?;
-                    room.queries.iter_mut().for_each(|query| *query *= scale);
-                    widen(log_sum_exp, pair, context, &mut room.bytes, &mut room.log_sum_exp)?;
-                    let example = pair / self.heads;
-                    found.push(Sums::of_parts(index, example, &room.queries, &room.keys, &room.log_sum_exp, half));
+                let Room { bytes, singles, doubles } = room;
+                let tensors = [queries, keys, log_sum_exp];
+                match float(queries)?.size() == 2 && float(keys)?.size() == 2 {
+                    true => self.of_compact(tensors, scale, unit, bytes, singles, cancel),
+                    false => self.of_compact(tensors, scale, unit, bytes, doubles, cancel),
                 }
-                Ok(found)
             }
         }
+    }
+
+    fn of_compact<L: Lane>(
+        &self,
+        [queries, keys, log_sum_exp]: [&StoredTensor; 3],
+        scale: f64,
+        unit: Range<usize>,
+        bytes: &mut Vec<u64>,
+        parts: &mut Parts<L>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Sums>> {
+        let (index, scale) = (self.source.index, L::narrow(scale));
+        let (context, width) = (index.context(), axis(queries, 3));
+        let mut found = Vec::with_capacity(unit.len());
+        for pair in unit {
+            cancel.check()?;
+            if pair % self.group == 0 || found.is_empty() {
+                take(keys, pair / self.group, context * width, bytes, &mut parts.keys)?;
+            }
+            take(queries, pair, context * width, bytes, &mut parts.queries)?;
+            parts.queries.iter_mut().for_each(|query| *query = *query * scale);
+            take(log_sum_exp, pair, context, bytes, &mut parts.log_sum_exp)?;
+            let example = pair / self.heads;
+            found.push(Sums::of_parts(index, example, &parts.queries, &parts.keys, &parts.log_sum_exp));
+        }
+        Ok(found)
     }
 
     fn of_whole<T: Element + FromBytes + Immutable>(
@@ -221,27 +244,28 @@ fn elements<T: FromBytes + Immutable>(bytes: &[u8]) -> Result<&[T]> {
     })
 }
 
-/// The `number`-th run of so many elements of a tensor, as f64.
-fn widen(
+/// The `number`-th run of so many elements of a tensor.
+fn take<L: Lane>(
     tensor: &StoredTensor,
     number: usize,
     elements_each: usize,
     room: &mut Vec<u64>,
-    wide: &mut Vec<f64>,
+    into: &mut Vec<L>,
 ) -> Result<()> {
-    fn into<T: Element + FromBytes + Immutable>(bytes: &[u8], wide: &mut Vec<f64>) -> Result<()> {
-        wide.clear();
-        wide.extend(elements::<T>(bytes)?.iter().map(|value| value.to_f64()));
+    fn of<T: Element + FromBytes + Immutable, L: Lane>(bytes: &[u8], into: &mut Vec<L>) -> Result<()> {
+        let from = elements::<T>(bytes)?;
+        into.resize(from.len(), L::default());
+        L::take(from, into);
         Ok(())
     }
     let dtype = float(tensor)?;
     let length = elements_each * dtype.size();
     let bytes = fill(tensor, number * length, length, room)?;
     match dtype {
-        Dtype::F16 => into::<f16>(bytes, wide),
-        Dtype::Bf16 => into::<bf16>(bytes, wide),
-        Dtype::F32 => into::<f32>(bytes, wide),
-        Dtype::F64 => into::<f64>(bytes, wide),
+        Dtype::F16 => of::<f16, L>(bytes, into),
+        Dtype::Bf16 => of::<bf16, L>(bytes, into),
+        Dtype::F32 => of::<f32, L>(bytes, into),
+        Dtype::F64 => of::<f64, L>(bytes, into),
     }
 }
 
