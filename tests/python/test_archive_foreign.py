@@ -82,11 +82,34 @@ def test_order_and_byte_order_of_the_file_do_not_matter(tmp_path, change):
     assert_same_scores(pf.open(write_npy(tmp_path, change), tokens=TOKENS))
 
 
-def test_npz_files_are_opened_by_the_names_inside(tmp_path):
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_files_are_opened_by_the_names_inside(tmp_path, save):
     for step in STEPS:
         arrays = {f"attn.{layer}": patterns_of(step, layer) for layer in range(LAYERS)}
-        np.savez_compressed(tmp_path / f"{step}.npz", other=np.zeros(3), **arrays)
+        save(tmp_path / f"{step}.npz", other=np.zeros(3), **arrays)
+    archive = pf.open(f"{tmp_path}/{{step}}.npz::attn.{{layer}}", tokens=TOKENS)
+    mapped = isinstance(archive.runs[0].tensor(10, "attention/probe/L01"), StoredTensor)
+    assert mapped == (save is np.savez)
+    assert_same_scores(archive)
+
+
+def test_columns_first_in_npz_files_are_turned(tmp_path):
+    for step in STEPS:
+        arrays = {f"attn.{layer}": np.asfortranarray(patterns_of(step, layer)) for layer in range(LAYERS)}
+        np.savez(tmp_path / f"{step}.npz", **arrays)
     assert_same_scores(pf.open(f"{tmp_path}/{{step}}.npz::attn.{{layer}}", tokens=TOKENS))
+
+
+def test_verify_compares_the_checksums_that_npz_files_have(tmp_path):
+    for step in STEPS:
+        np.savez(tmp_path / f"{step}.npz", a0=patterns_of(step, 0))
+    damaged = tmp_path / f"{STEPS[1]}.npz"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    problems = pf.open(f"{tmp_path}/{{step}}.npz::a{{layer}}", tokens=TOKENS).verify()
+    assert problems[schema.FILE].to_list() == [str(damaged)]
+    assert "a0.npy with the checksum it was written with" in problems[schema.FOUND][0]
 
 
 def test_plain_safetensors_files_are_read(tmp_path):
@@ -118,13 +141,19 @@ def test_a_torch_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
     assert archive.problems[schema.FOUND].str.contains("readable .pt file").all()
 
 
-def test_hdf5_files_are_read(tmp_path):
+@pytest.mark.parametrize(
+    "how", [{}, {"chunks": True}, {"compression": "gzip"}], ids=["in one piece", "in chunks", "compressed"]
+)
+def test_hdf5_files_are_read(tmp_path, how):
     h5py = pytest.importorskip("h5py")
     for step in STEPS:
         with h5py.File(tmp_path / f"{step}.h5", "w") as file:
             for layer in range(LAYERS):
-                file[f"blocks/{layer}/attn"] = patterns_of(step, layer)
-    assert_same_scores(pf.open(f"{tmp_path}/{{step}}.h5::blocks/{{layer}}/attn", tokens=TOKENS))
+                file.create_dataset(f"blocks/{layer}/attn", data=patterns_of(step, layer), **how)
+    archive = pf.open(f"{tmp_path}/{{step}}.h5::blocks/{{layer}}/attn", tokens=TOKENS)
+    mapped = isinstance(archive.runs[0].tensor(10, "attention/probe/L01"), StoredTensor)
+    assert mapped == (how == {})
+    assert_same_scores(archive)
 
 
 def test_zarr_stores_are_read(tmp_path):

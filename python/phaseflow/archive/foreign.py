@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from phaseflow._core import StoredTensor
 from phaseflow.archive.binding import Place, bind, bound, named, places
-from phaseflow.archive.formats import Opened, load, open_file
+from phaseflow.archive.formats import Opened, check, load, open_file
 from phaseflow.archive.index import SCHEMA
 from phaseflow.archive.pattern import PathPattern
 from phaseflow.archive.probe import Probe
@@ -90,9 +90,14 @@ class ForeignRun:
         return {name: place.identity for (at, name), place in self.places.items() if at == step}
 
     def verify(self, progress: Callable[[int], object] | None = None) -> pl.DataFrame:
-        """Reads every tensor once; files of others have no checksums to compare with."""
+        """Reads every tensor once; of other people's files only ``.npz`` have checksums to compare with."""
         found = []
         done = 0
+        for file in sorted({place.file for place in self.places.values()}):
+            try:
+                check(Path(file))
+            except (PhaseflowError, OSError) as error:
+                found.append(Problem(file, "file", "a file without damage", str(error)))
         for (step, name), place in sorted(self.places.items()):
             try:
                 tensor = np.asarray(self.tensor(step, name))

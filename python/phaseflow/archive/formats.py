@@ -3,13 +3,14 @@
 | suffix | how | memory |
 |---|---|---|
 | ``.npy`` | phaseflow's reader, mapped; numpy's where the array is not row-major and little endian | none |
-| ``.npz`` | numpy, one array at a time | that array |
+| ``.npz`` | as ``.npy`` where not compressed (``numpy.savez``); else numpy, one array at a time | none; that array |
 | ``.safetensors`` | phaseflow's reader, mapped | none |
 | ``.pt``, ``.pth`` | torch (extra ``train``), weights only: nothing in the file is executed; mapped | none |
-| ``.h5``, ``.hdf5`` | h5py (extra ``hdf5``), one array at a time | that array |
+| ``.h5``, ``.hdf5`` | h5py (extra ``hdf5``); mapped where in one piece; else one array at a time | none; that array |
 | ``.zarr`` | zarr (extra ``zarr``), one array at a time | that array |
 """
 
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,8 +72,29 @@ def load(path: Path, opened: Opened, name: str) -> StoredTensor | NDArray[Any]:
         value = opened[name]
         if isinstance(value, StoredTensor):
             return value
-        array = value if isinstance(value, np.ndarray) else np.asarray(value[...])  # a data set is read here
+        array = value if isinstance(value, np.ndarray) else value[...]  # a data set is read here
+        if isinstance(array, StoredTensor):
+            return array
+        array = np.asarray(array)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check(path: Path) -> None:
+    """Reads a file once where its format has checksums of its own: the members of ``.npz``.
+
+    Raises
+    ------
+    CorruptArchiveError
+        A member is not what its checksum says.
+    """
+    if path.suffix.lower() == ".npz":
+        with _told_as_damage(path, "members with the checksums they were written with"), zipfile.ZipFile(path) as files:
+            damaged = files.testzip()
+        if damaged is not None:
+            raise CorruptArchiveError(
+                f"{path}: expected {damaged} with the checksum it was written with, found another;"
+                " restore it from a copy"
+            )
 
 
 @contextmanager
@@ -95,14 +117,22 @@ def first_line(error: Exception) -> str:
 
 #: How numpy writes an array of ``ml_dtypes.bfloat16``, a type it does not know.
 _BFLOAT16 = "void16"
+#: What stands in front of a file inside a zip file, up to its name: the lengths of name and extra field come last.
+_ZIP_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def _npy(path: Path) -> Opened:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    dtype = "bfloat16" if array.dtype.name == _BFLOAT16 else array.dtype.name
-    if dtype not in MEASURED or not array.dtype.isnative or not array.flags.c_contiguous or array.size == 0:
-        return {WHOLE: array}
-    return {WHOLE: StoredTensor.in_file(path, path.name, dtype, array.shape, array.offset)}
+    mapped = _mapped(path, path.name, array.dtype, array.shape, array.offset) if array.flags.c_contiguous else None
+    return {WHOLE: array if mapped is None else mapped}
+
+
+def _mapped(path: Path, name: str, dtype: Any, shape: tuple[int, ...], offset: int) -> StoredTensor | None:
+    """Row-major numbers that lie in a file from a byte on, where they lie; None of those that have to be converted."""
+    kind = "bfloat16" if dtype.name == _BFLOAT16 else dtype.name
+    if kind not in MEASURED or not dtype.isnative or 0 in shape:
+        return None
+    return StoredTensor.in_file(path, name, kind, shape, offset)
 
 
 class _ZippedArray:
@@ -113,12 +143,27 @@ class _ZippedArray:
         with zipfile.ZipFile(path) as files, files.open(member) as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            self.shape, _, self.dtype = read(file)
+            self.shape, self._columns_first, self.dtype = read(file)
+            self._header = file.tell()
 
-    def __getitem__(self, _: Any) -> NDArray[Any]:
+    def __getitem__(self, _: Any) -> "NDArray[Any] | StoredTensor":
+        if (mapped := self._in_place()) is not None:
+            return mapped
         with zipfile.ZipFile(self._path) as files, files.open(self._member) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
             return array
+
+    def _in_place(self) -> StoredTensor | None:
+        """The numbers where they lie, if they are neither compressed nor column-major."""
+        with zipfile.ZipFile(self._path) as files:
+            member = files.getinfo(self._member)
+        if member.compress_type != zipfile.ZIP_STORED or self._columns_first:
+            return None
+        with self._path.open("rb") as file:
+            file.seek(member.header_offset)
+            *_, name, extra = _ZIP_HEADER.unpack(file.read(_ZIP_HEADER.size))
+        offset = member.header_offset + _ZIP_HEADER.size + name + extra + self._header
+        return _mapped(self._path, self._member, self.dtype, self.shape, offset)
 
 
 def _npz(path: Path) -> Opened:
@@ -158,11 +203,31 @@ def as_numpy(value: Any) -> Any:
     return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
 
 
+class _DataSet:
+    """A data set of an HDF5 file: its numbers where they lie, if it is stored in one piece."""
+
+    def __init__(self, path: Path, name: str, stored: Any) -> None:
+        self._path, self._name, self._stored = path, name, stored
+        self.shape, self.dtype = stored.shape, stored.dtype
+
+    def __getitem__(self, _: Any) -> "NDArray[Any] | StoredTensor":
+        offset = self._stored.id.get_offset()  # None where it is in chunks, compressed, elsewhere, or not written
+        mapped = None if offset is None else _mapped(self._path, self._name, self.dtype, self.shape, offset)
+        if mapped is not None:
+            return mapped
+        array: NDArray[Any] = self._stored[...]
+        return array
+
+
 def _hdf5(path: Path) -> Opened:
     h5py = _extra("h5py", "hdf5", path)
     found: dict[str, Any] = {}
-    # The data sets hold the file open.
-    h5py.File(path, "r").visititems(lambda name, item: found.update({name: item} if hasattr(item, "shape") else {}))
+
+    def add(name: str, item: Any) -> None:
+        if hasattr(item, "shape"):
+            found[name] = _DataSet(path, name, item)
+
+    h5py.File(path, "r").visititems(add)  # the data sets hold the file open
     return found
 
 
