@@ -83,13 +83,30 @@ def dimensionality(case, W, repeats, options):
     return compare(case, seconds, "phaseflow (float64)")
 
 
+def torch_measures(W):
+    """The four measures of every feature and the pairs that are not orthogonal; no components, no names."""
+    tensor = torch.from_numpy(W)
+    squares = tensor.square().sum(1)
+    outer = tensor @ tensor.mT
+    shared = (tensor * (outer @ tensor)).sum(1) / squares
+    leverage = (tensor * torch.linalg.solve(outer, tensor)).sum(1)
+    unit = tensor / squares.sqrt()[:, None]
+    joined = (unit.mT @ unit).abs() > 0.2
+    return squares.sqrt(), squares / shared, shared - squares, leverage, joined
+
+
 def everything(case, W, repeats, options):
-    """No peer names figures; the Gram matrix alone stands beside it."""
+    """No peer finds components or names figures; what it takes to begin with that stands beside it."""
     contenders = {
         "phaseflow": again(lambda: pf.feature_geometry(W, threads=options.threads), repeats),
+        "torch, measures and pairs alone (float32)": again(lambda: torch_measures(W), repeats),
         "numpy, Gram matrix alone (float32)": again(lambda: numpy_gram(W), repeats),
     }
-    return compare(case, interleave(contenders, options.rounds), "phaseflow")
+    seconds = interleave(contenders, options.rounds)
+    table = pf.feature_geometry(W)
+    for name, values in zip(("norm", "dimensionality", "interference", "leverage"), torch_measures(W), strict=False):
+        np.testing.assert_allclose(values.numpy().ravel(), table[name].to_numpy(), rtol=1e-2, err_msg=name)
+    return compare(case, seconds, "phaseflow")
 
 
 if __name__ == "__main__":

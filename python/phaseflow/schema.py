@@ -34,6 +34,7 @@ UNNORMALISED_ROWS = "unnormalised_rows"  # of a head's patterns, whose entries d
 NONFINITE_ENTRIES = "nonfinite_entries"  # of a head's patterns, NaN or infinite
 
 # A feature of a toy model.
+INSTANCE = "instance"  # which model of a stack that was trained as one
 MATRIX = "matrix"  # which one of a stack, counted along its leading axes
 FEATURE = "feature"
 NORM = "norm"

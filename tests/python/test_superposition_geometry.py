@@ -67,6 +67,22 @@ def test_certainty_falls_with_disturbance_down_to_none_of_these():
     assert set(pf.feature_geometry(W)["geometry"]) == {"none of these"}
 
 
+@pytest.mark.parametrize("corners", [9, 12, 15])
+def test_polygons_of_many_corners_are_told_from_crowds_and_their_certainty_is_exact(corners):
+    rng = np.random.default_rng(corners)
+    for scale in (0.0, 0.02, 0.05, 0.3):
+        W = polygon(corners) + scale * rng.normal(size=(2, corners))
+        unit = W / np.linalg.norm(W, axis=0)
+        pairs = np.triu_indices(corners, 1)
+        sorted_cosines = [np.sort((figure.T @ figure)[pairs]) for figure in (unit, polygon(corners))]
+        certainty = max(1 - np.sqrt(np.mean(np.subtract(*sorted_cosines) ** 2)) / 0.1, 0)
+        table = pf.feature_geometry(W, edge=0.05)
+        assert table["certainty"].to_list() == pytest.approx([certainty] * corners, abs=1e-9)
+        assert set(table["geometry"]) == {f"{corners}-gon" if certainty else "none of these"}
+    crowd = rng.normal(size=(4, corners))
+    assert set(pf.feature_geometry(crowd, edge=0.05)["geometry"]) == {"none of these"}
+
+
 def test_random_features_are_none_of_these():
     W = np.random.default_rng(3).normal(size=(5, 40))
     table = pf.feature_geometry(W)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis import bursts, circuits, function_space, loss_bumps, patterns, phase_changes, tables
+from phaseflow.analysis import bursts, circuits, function_space, loss_bumps, patterns, phase_changes, tables, toy_models
 from phaseflow.analysis import token_changes as tokens_of
 from phaseflow.analysis.measures import InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
@@ -31,6 +31,8 @@ TABLES = [
     "loss_derivative",
     "function_space",
     "circuit_scores",
+    "feature_geometry",
+    "toy_losses",
     "token_changes",
     "token_bursts",
     "phase_changes",
@@ -226,6 +228,21 @@ class Archive:
                 self._of_runs(lambda run: circuits.table(run, self._progress)), self.head_scores()
             ),
         )
+
+    def feature_geometry(self, *, learned: float = 0.1, edge: float = 0.2, tolerance: float = 0.1) -> pl.DataFrame:
+        """Every feature of every toy model at every step: its share of a dimension, and the figure it belongs to.
+
+        Of runs that stored ``weights/toy/W (instance, hidden, feature)``. Parameters and columns are those of
+        :func:`phaseflow.feature_geometry`, with run, step and tokens_seen in front and ``instance`` for ``matrix``.
+        """
+        return self._keep(
+            ("feature_geometry", learned, edge, tolerance),
+            lambda: self._of_runs(lambda run: toy_models.geometry(run, learned, edge, tolerance, self._progress)),
+        )
+
+    def toy_losses(self) -> pl.DataFrame:
+        """The loss of every toy model at every step: run, step, tokens_seen, instance, value."""
+        return self._keep(("toy_losses",), lambda: self._of_runs(lambda run: toy_models.losses(run, self._progress)))
 
     def token_changes(self, *, fdr: float = 0.05, first_step: float | None = None, seed: int = 0) -> pl.DataFrame:
         """The breaks that the average hides: every token of every probe whose own loss breaks, when, how far, how sure.

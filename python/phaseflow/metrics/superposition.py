@@ -180,9 +180,9 @@ def feature_geometry(
 
     Examples
     --------
-    >>> import phaseflow as pf
+    >>> import phaseflow as pf, polars as pl
     >>> table = pf.feature_geometry([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]])
-    >>> table.select("feature", "dimensionality", "component", "geometry").rows()
+    >>> table.select("feature", pl.col("dimensionality").round(3), "component", "geometry").rows()
     [(0, 0.5, 0, 'digon'), (1, 0.5, 0, 'digon'), (2, 1.0, 1, 'dedicated'), (3, 0.0, 2, 'not learned')]
     """
     import polars as pl

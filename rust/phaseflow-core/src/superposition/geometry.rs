@@ -10,8 +10,12 @@
 //!
 //! and takes the nearest name, or none where every certainty is 0. A dimensionality names nothing by itself: cube and
 //! square antiprism have 3/8 and 0.374, and an octahedron is three digons at right angles, which is what it is called.
+//!
+//! The distance is that of two distributions with the same number of points, so it is at least as large as that of their
+//! means and standard deviations, `distance² >= (m - m')² + (s - s')²`: most components of many corners are refused by
+//! those, without being sorted.
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::features::{matrix, unit_columns};
@@ -20,6 +24,9 @@ use crate::{Cancel, Error, Result};
 
 /// cos² of the polar angle of the corners of the square antiprism of least electrostatic energy (Thomson's problem).
 const ANTIPRISM_HEIGHT: f64 = 0.314_089;
+
+/// Figures of more corners than this lie in a plane.
+const MOST_CORNERS_IN_SPACE: usize = 8;
 
 /// A figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +72,7 @@ impl Shape {
 
     /// Figures of so many corners, with their sorted cosines.
     fn known(corners: usize) -> Vec<(Self, Vec<f64>)> {
-        let polygon = |shape| (shape, cosines(&polygon(corners)));
+        let polygon = |shape| (shape, cosines_of(&polygon(corners)));
         match corners {
             1 => vec![(Self::Dedicated, Vec::new())],
             2 => vec![polygon(Self::Digon)],
@@ -74,8 +81,8 @@ impl Shape {
             5 => vec![polygon(Self::Pentagon)],
             8 => vec![
                 polygon(Self::Polygon(8)),
-                (Self::Cube, cosines(&prism(1.0 / 3.0, 0.0))),
-                (Self::SquareAntiprism, cosines(&prism(ANTIPRISM_HEIGHT, std::f64::consts::FRAC_PI_4))),
+                (Self::Cube, cosines_of(&prism(1.0 / 3.0, 0.0))),
+                (Self::SquareAntiprism, cosines_of(&prism(ANTIPRISM_HEIGHT, std::f64::consts::FRAC_PI_4))),
             ],
             _ => vec![polygon(Self::Polygon(corners))],
         }
@@ -133,12 +140,8 @@ fn figures(w: &Array2<f64>, learned: f64, edge: f64, tolerance: f64) -> Vec<Geom
             continue;
         }
         let members = reached(first, norms.len(), joined);
-        let (shape, certainty) = if norms[first] > least {
-            let corners = unit.select(Axis(1), &members);
-            named(&cosines(&corners), members.len(), tolerance)
-        } else {
-            (Shape::NotLearned, 1.0)
-        };
+        let (shape, certainty) =
+            if norms[first] > least { named(&gram, &members, tolerance) } else { (Shape::NotLearned, 1.0) };
         for &member in &members {
             found[member] = Some(Geometry { component, corners: members.len(), shape, certainty });
         }
@@ -165,8 +168,13 @@ fn reached(first: usize, count: usize, joined: impl Fn(usize, usize) -> bool) ->
     members
 }
 
-/// The nearest known figure and its certainty.
-fn named(found: &[f64], corners: usize, tolerance: f64) -> (Shape, f64) {
+/// The nearest known figure of these features and its certainty.
+fn named(gram: &Array2<f64>, members: &[usize], tolerance: f64) -> (Shape, f64) {
+    let corners = members.len();
+    if corners > MOST_CORNERS_IN_SPACE && away_from_polygon(gram, members) >= tolerance {
+        return (Shape::None, 0.0);
+    }
+    let found = cosines(gram, members);
     let distance = |known: &[f64]| {
         let squares = found.iter().zip(known).fold(0.0, |sum, (a, b)| sum + (a - b) * (a - b));
         (squares / found.len().max(1) as f64).sqrt()
@@ -180,13 +188,38 @@ fn named(found: &[f64], corners: usize, tolerance: f64) -> (Shape, f64) {
         .unwrap_or((Shape::None, 0.0))
 }
 
-/// Cosines of all pairs of unit columns, ascending.
-fn cosines(unit: &Array2<f64>) -> Vec<f64> {
-    let gram = unit.t().dot(unit);
-    let pairs = (0..gram.nrows()).flat_map(|i| (0..i).map(move |j| (i, j)));
+/// A lower bound of the distance from the regular polygon, by mean and standard deviation of the cosines.
+///
+/// Those of a k-gon's pairs have the mean `-1 / (k - 1)` and the mean square `(k - 2) / (2k - 2)`.
+fn away_from_polygon(gram: &Array2<f64>, members: &[usize]) -> f64 {
+    let corners = members.len() as f64;
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for (place, &i) in members.iter().enumerate() {
+        for &j in &members[..place] {
+            let cosine = gram[[i, j]];
+            sum += cosine;
+            squares += cosine * cosine;
+        }
+    }
+    let pairs = corners * (corners - 1.0) / 2.0;
+    let deviation = |mean: f64, square: f64| (square - mean * mean).max(0.0).sqrt();
+    let (mean, known) = (sum / pairs, -1.0 / (corners - 1.0));
+    let known_deviation = deviation(known, (corners - 2.0) / (2.0 * (corners - 1.0)));
+    (mean - known).hypot(deviation(mean, squares / pairs) - known_deviation)
+}
+
+/// Cosines of all pairs of these features, ascending.
+fn cosines(gram: &Array2<f64>, members: &[usize]) -> Vec<f64> {
+    let pairs = members.iter().enumerate().flat_map(|(place, &i)| members[..place].iter().map(move |&j| [i, j]));
     let mut cosines: Vec<f64> = pairs.map(|pair| gram[pair]).collect();
     cosines.sort_by(f64::total_cmp);
     cosines
+}
+
+/// The same of unit columns.
+fn cosines_of(unit: &Array2<f64>) -> Vec<f64> {
+    let members: Vec<usize> = (0..unit.ncols()).collect();
+    cosines(&unit.t().dot(unit), &members)
 }
 
 /// Corners evenly on a circle, as unit columns.
