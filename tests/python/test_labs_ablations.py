@@ -89,6 +89,8 @@ def test_there_are_rows_for_every_checkpoint_with_weights_and_a_second_call_read
     stored = Run(path).index.filter(pl.col("name") == "weights/W_E")["step"].unique().sort()
     assert table["step"].unique().sort().to_list() == stored.to_list()
     assert table["tokens_seen"].to_list() == [400 * step for step in table["step"]]
+    last = ablation_scores(path, examples=EXAMPLES, last_only=True)
+    assert last.equals(table.filter(step=30))
     told = []
     again = ablation_scores(path, examples=EXAMPLES, progress=lambda what, done, total: told.append(what))
     assert table.equals(again)

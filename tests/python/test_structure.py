@@ -76,7 +76,7 @@ def test_every_import_points_to_the_left(path: Path) -> None:
         if name.split(".")[0] in TORCH:
             assert part in NEEDS_TORCH, f"{path} imports {name}"
         if name.split(".")[0] == "plotly":
-            assert part in {"reporting", "changepoint"}, f"{path} imports {name}"
+            assert part in {"reporting", "changepoint", "labs"}, f"{path} imports {name}"
 
 
 def test_the_rule_itself_refuses_an_arrow_to_the_right() -> None:

@@ -59,6 +59,7 @@ def ablation_scores(
     source: str | Path | analysis.Archive,
     *,
     examples: int = 64,
+    last_only: bool = False,
     device: str | None = None,
     progress: OnProgress | None = None,
 ) -> pl.DataFrame:
@@ -70,6 +71,8 @@ def ablation_scores(
         A run that :func:`phaseflow.training.train` recorded, a directory of runs, or an open archive.
     examples : int
         Of the text probe, from its first; all of them if it has fewer.
+    last_only : bool
+        Look at the last of those checkpoints alone.
     device : str, optional
         A torch device; CUDA where there is one, else the CPU.
     progress : callable, optional
@@ -93,6 +96,8 @@ def ablation_scores(
     """
     archive = source if isinstance(source, analysis.Archive) else analysis.open(source, progress=progress)
     names_at = {run.name: weights_at(run) for run in archive.runs}
+    if last_only:
+        names_at = {name: {max(at): at[max(at)]} for name, at in names_at.items()}
     device = usable_device(device)
     windows = {row[schema.RUN]: row for row in archive.verdicts().iter_rows(named=True) if row[schema.PHASE_CHANGE]}
     tables = []

@@ -5,10 +5,12 @@ A step of a small model is too short to be shared: on two busy cores a step of t
 the same on machines with other numbers of cores.
 """
 
+import math
 import multiprocessing
 import os
 import queue
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +31,12 @@ _progress: Any = None
 
 
 def train_together(
-    configs: Mapping[Path, TrainConfig], corpus: Data, *, labels: Mapping[Path, str], device: str | None = None
+    configs: Mapping[Path, TrainConfig],
+    corpus: Data | Mapping[Path, Data],
+    *,
+    labels: Mapping[Path, str],
+    device: str | None = None,
+    start_by: Mapping[Path, float] | None = None,
 ) -> None:
     """Train every run, as many at once as there are cores; each as :func:`phaseflow.training.train` does.
 
@@ -37,12 +44,15 @@ def train_together(
     ----------
     configs : mapping of path to TrainConfig
         The runs' archives. Finished runs are left as they are, stopped ones go on.
-    corpus : Data
-        What they train on; all configurations share it.
+    corpus : Data, or a mapping of path to Data
+        What they train on, all of them or each.
     labels : mapping of path to str
         In front of the progress bars.
     device : str, optional
         A torch device; CUDA where there is one, else the CPU.
+    start_by : mapping of path to float, optional
+        When it is too late to begin a run, in seconds as of `time.time`; such a run is left as it is. Runs begin in the
+        order of `configs`.
 
     Raises
     ------
@@ -56,7 +66,17 @@ def train_together(
     # Leaving the pool stops its processes: interrupted runs go on from their last checkpoint the next time.
     with context.Pool(workers, _start, (progress,)) as pool, bars(totals) as move:
         results = [
-            pool.apply_async(_train, (config, run_dir, corpus, labels[run_dir], device))
+            pool.apply_async(
+                _train,
+                (
+                    config,
+                    run_dir,
+                    corpus if isinstance(corpus, Data) else corpus[run_dir],
+                    labels[run_dir],
+                    device,
+                    math.inf if start_by is None else start_by[run_dir],
+                ),
+            )
             for run_dir, config in configs.items()
         ]
         while not all(result.ready() for result in results):
@@ -75,7 +95,11 @@ def _start(progress: Any) -> None:
     torch.set_num_threads(1)
 
 
-def _train(config: TrainConfig, run_dir: Path, corpus: Data, label: str, device: str | None) -> None:
+def _train(config: TrainConfig, run_dir: Path, corpus: Data, label: str, device: str | None, start_by: float) -> None:
+    if time.time() > start_by:
+        _progress.put((label, 0, "no time left"))
+        return
+
     def on_step(done: int, note: str | None) -> None:
         if note is not None or done % _EVERY == 0:
             _progress.put((label, done, note))

@@ -1,0 +1,324 @@
+"""The lab: claims decided on runs made up to show one thing, the plan of a budget, and the command on tiny runs."""
+
+# ruff: noqa: E402 (nothing below can be imported without the extra)
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+torch.set_num_threads(1)  # matrices this small only wait for each other
+
+import numpy as np
+import polars as pl
+from typer.testing import CliRunner
+
+import phaseflow as pf
+from phaseflow.archive import Run
+from phaseflow.cli import app
+from phaseflow.labs.induction import budget, claims, lab, sweep
+from phaseflow.labs.induction.deciding import above, from_counts, over_seeds, share_interval
+from phaseflow.labs.induction.measured import Measured, Turn, bumps, sharpest_turn
+from phaseflow.labs.induction.sweep import Job, config_of, jobs
+from phaseflow.training import BatchConfig, Checkpoints, ModelConfig, tiny_config
+from training_text import write_text
+
+WINDOW = (3000.0, 4500.0)
+
+
+def run_of(variant, seed=0, *, window=WINDOW, **changed):
+    """A run that shows everything the paper says, or without a window nothing of it."""
+    verdict = {
+        "phase_change": window is not None, "reason": "made up", "heads": ["L1H0"] if window else [], "events": [],
+        "best_score": 0.6 if window else 0.02, "overlap_chance": 0.1, "p_value": 0.001, "share": 0.7,
+        "share_lower": 0.5, "share_upper": 0.9,
+    }  # fmt: skip
+    if window:
+        start, end = window
+        verdict |= {"start": start, "end": end, "start_lower": 0.9 * start, "start_upper": 1.1 * start}
+    shown = Measured(
+        job=Job(variant, seed), verdict=verdict, first_step=1, last_step=8000, events={"end of warm-up": 100},
+        final=(-0.4, -0.45, -0.35) if window else (-0.03, -0.08, 0.02), bumps=((1500.0, 3500.0, 0.01),) if window else (),
+        turn=Turn(2800.0, 0.4) if window else Turn(300.0, 0.05),
+        ablated={"L0H0": (0.01, 0.02), "L1H0": (0.3, 0.1) if window else (0.0, 0.01)},
+    )  # fmt: skip
+    return replace(shown, **changed)
+
+
+COPYING = pl.DataFrame(
+    {
+        "run": ["a"] * 8,
+        "layer": 0,
+        "head": range(8),
+        "copying_score": np.linspace(-0.8, 0.4, 8),
+        "ov_copying_statistic": np.linspace(-0.5, 1, 8),
+    }
+)
+
+
+def verdict_of(claim, *args):
+    return claim(*args).verdict
+
+
+def paper(*, seeds=2):
+    """Runs of every variant that show what the paper says."""
+    with_change = {
+        sweep.TWO: WINDOW, sweep.ONE_SMEARED: WINDOW, sweep.TWO_SMEARED: (1000.0, 2000.0), sweep.OTHER_TEXT: WINDOW,
+        sweep.OTHER_SCHEDULE: WINDOW, sweep.TWO_MLP: WINDOW, sweep.THREE: WINDOW, sweep.ONE: None, sweep.ONE_MLP: None,
+    }  # fmt: skip
+    return [run_of(variant, seed, window=window) for seed in range(seeds) for variant, window in with_change.items()]
+
+
+# Claims
+
+
+def test_runs_that_show_what_the_paper_says_make_every_claim_hold():
+    found = claims.decided(paper(), COPYING, text="novels")
+    assert len(found) == 15
+    assert [claim.claim for claim in found if claim.verdict != "holds"] == []
+    assert claims.table(found).columns[:3] == ["claim", "verdict", "measured"]
+
+
+def test_without_runs_every_claim_is_undecided_and_says_why():
+    found = claims.decided([], COPYING.clear(), text=None)
+    assert {claim.verdict for claim in found} == {"undecided"}
+    assert {claim.runs for claim in found} == {0}
+    assert [claim.measured for claim in found if "data set" in claim.claim] == ["give another text with --text"]
+
+
+def test_runs_that_show_the_opposite_make_the_claims_fail():
+    opposite = {sweep.TWO: None, sweep.ONE: WINDOW, sweep.ONE_SMEARED: None, sweep.ONE_MLP: WINDOW}
+    runs = [run_of(variant, seed, window=window) for seed in (0, 1) for variant, window in opposite.items()]
+    found = {claim.claim: claim.verdict for claim in claims.decided(runs, COPYING, text=None)}
+    for claim in (
+        "In-context learning forms in a window of training", "Induction heads form in the same window",
+        "The loss curve has a bump there", "A one-layer model never does it", "With smeared keys, one layer does it",
+        "A one-layer model with an MLP never does it",
+    ):  # fmt: skip
+        assert found[claim] == "does not", claim
+
+
+def test_two_meetings_of_a_tenth_by_chance_decide_and_one_does_not():
+    two = [run_of(sweep.TWO, seed) for seed in (0, 1)]
+    assert verdict_of(claims.heads_in_window, two) == "holds"  # 1/100
+    assert verdict_of(claims.heads_in_window, two[:1]) == "undecided"  # 1/10
+
+
+def test_a_share_is_held_against_the_share_of_steps():
+    runs = [run_of(sweep.TWO)]
+    claim = claims.share_inside(runs)
+    assert (claim.verdict, claim.value, claim.lower, claim.upper) == ("holds", 0.7, 0.5, 0.9)
+    even = float(Fraction(1500, 8000))
+    assert f"{100 * even:.0f}% of its steps" in claim.measured
+    less = replace(runs[0], verdict=runs[0].verdict | {"share_lower": 0.1})
+    assert verdict_of(claims.share_inside, [less]) == "undecided"
+
+
+def test_a_bump_outside_of_the_window_is_none_of_it():
+    away = [run_of(sweep.TWO, seed, bumps=((100.0, 900.0, 1e-9),)) for seed in (0, 1)]
+    assert verdict_of(claims.bump, away, []) == "does not"
+
+
+def test_one_layer_that_ends_as_low_as_two_leaves_the_claim_open():
+    low = [run_of(sweep.ONE, window=None, final=(-0.3, -0.4, -0.2))]
+    assert verdict_of(claims.never, low, [run_of(sweep.TWO)]) == "undecided"
+
+
+def test_windows_that_start_in_each_others_intervals_are_not_earlier():
+    two = [run_of(sweep.TWO)]
+    for start, verdict in ((1000.0, "holds"), (2600.0, "undecided"), (7000.0, "does not")):
+        smeared = [run_of(sweep.TWO_SMEARED, window=(start, 7500.0))]
+        assert verdict_of(claims.earlier, smeared, two) == verdict
+
+
+def test_an_event_inside_a_window_or_windows_apart_count_against_schedules_not_mattering():
+    two = [run_of(sweep.TWO)]
+    other = run_of(sweep.OTHER_SCHEDULE)
+    assert verdict_of(claims.schedule, two, [other]) == "holds"
+    inside = replace(other, verdict=other.verdict | {"events": ["end of warm-up"]})
+    assert verdict_of(claims.schedule, two, [inside]) == "does not"
+    assert verdict_of(claims.schedule, two, [run_of(sweep.OTHER_SCHEDULE, window=(6000.0, 7000.0))]) == "does not"
+
+
+def test_an_ablation_that_costs_nothing_or_helps_is_told():
+    for change, verdict in (((0.3, 0.1), "holds"), ((0.1, 0.1), "undecided"), ((-0.3, 0.1), "does not")):
+        run = run_of(sweep.TWO, ablated={"L0H0": (0.0, 0.1), "L1H0": change})
+        assert verdict_of(claims.ablation, [run]) == verdict
+
+
+def test_a_pivot_elsewhere_or_no_larger_than_of_one_layer_is_none():
+    two, one = [run_of(sweep.TWO, seed) for seed in (0, 1, 2)], [run_of(sweep.ONE, window=None)]
+    assert verdict_of(claims.pivot, two, one) == "holds"
+    assert verdict_of(claims.pivot, [replace(run, turn=Turn(500.0, 0.4)) for run in two], one) == "does not"
+    assert verdict_of(claims.pivot, two, [replace(one[0], turn=Turn(300.0, 0.5))]) == "undecided"
+
+
+# What they are decided by
+
+
+def test_counts_are_held_against_chance():
+    assert from_counts(1, 1, 0.05) == "holds"
+    assert from_counts(2, 3, 0.007) == "holds"
+    assert from_counts(1, 2, 0.0975) == "undecided"
+    assert from_counts(0, 1, 1.0) == "undecided"
+    assert from_counts(1, 3, 0.14) == "does not"
+
+
+def test_the_interval_of_a_share_is_clopper_and_pearsons():
+    assert share_interval(3, 3) == pytest.approx((0.025 ** (1 / 3), 1.0))
+    assert share_interval(0, 2) == pytest.approx((0.0, 1 - 0.025 ** (1 / 2)))
+    assert share_interval(7, 10) == pytest.approx(
+        (0.3475471, 0.9332605), abs=1e-6
+    )  # scipy.stats.binomtest(7, 10).proportion_ci()
+
+
+def test_the_interval_of_a_mean_is_students_from_three_seeds_on():
+    mean, lower, upper = over_seeds([1.0, 2.0, 3.0], [])
+    assert mean == 2.0
+    assert (upper - lower) / 2 == pytest.approx(4.303 / 3**0.5)
+    assert over_seeds([1.0, 3.0], [(0.5, 2.0), (1.0, 4.0)]) == (2.0, 0.5, 4.0)
+    assert above(0.2, 0.9, 0.1) == "holds"
+    assert above(0.2, 0.9, 0.95) == "does not"
+    assert above(0.2, 0.9, 0.5) == "undecided"
+
+
+def test_the_sharpest_turn_is_where_a_path_bends_most():
+    """Two straight lines over log(step), at right angles at step 1000; then at rest, where angles mean nothing."""
+    steps = np.unique(np.geomspace(1, 8000, 120).astype(int))
+    x = np.minimum(np.log(steps), math.log(1000))
+    y = np.clip(np.log(steps) - math.log(1000), 0, 1.5)
+    rng = np.random.default_rng(0)
+    wobble = rng.normal(0, 1e-3, (2, len(steps)))
+    space = pl.concat(
+        pl.DataFrame({"step": steps, "component": component, "value": values})
+        for component, values in ((1, x + wobble[0]), (2, y + wobble[1]))
+    )
+    turn = sharpest_turn(space, after=100)
+    assert turn.step == pytest.approx(1000, rel=0.06)
+    assert turn.size == pytest.approx(math.log(1.5), rel=0.1)
+    assert turn.span[0] < 1000 < turn.span[1]
+    assert sharpest_turn(space.filter(component=1), after=100) is None
+    assert sharpest_turn(space.head(3), after=100) is None
+
+
+def test_a_bump_planted_after_warm_up_is_found_and_the_bend_before_is_not_looked_at():
+    steps = np.unique(np.geomspace(1, 8000, 160).astype(int))
+    rng = np.random.default_rng(0)
+    early = 3 / (1 + np.exp(4 * (np.log10(steps) - 1.5)))  # slow, then quick: not convex, and over by step 100
+    smooth = 2 + 2 * steps**-0.3 + early + rng.normal(0, 0.003, len(steps))
+    late = 0.3 / (1 + np.exp(20 * (np.log10(steps) - 3.5)))
+    for values, found in ((smooth, 0), (smooth + late, 1)):
+        curve = pl.DataFrame({"step": steps, "value": values})
+        stretches = bumps(curve, after=100)
+        assert len(stretches) == found
+        assert all(start < 10**3.5 < 2 * end for start, end, _ in stretches)
+    assert bumps(pl.DataFrame({"step": steps[:5], "value": smooth[:5]}), after=0) == ()
+
+
+# The plan
+
+
+def test_the_most_decisive_runs_come_first_and_nothing_comes_twice():
+    order = jobs(text="novels")
+    assert [job.name for job in order[:4]] == [
+        "two-layer/seed0",
+        "one-layer/seed0",
+        "two-layer/seed1",
+        "one-layer/seed1",
+    ]
+    assert len(order) == len(set(order))
+    assert {job.variant for job in order[:12]} == {sweep.TWO, sweep.ONE, *sweep.SECOND}
+    assert sweep.OTHER_TEXT not in {job.variant for job in jobs(text=None)}
+
+
+def test_every_variant_differs_from_the_base_in_one_thing():
+    base = config_of(Job(sweep.TWO, 3), text=None)
+    for variant in (sweep.ONE, *sweep.SECOND):
+        other = config_of(Job(variant, 3), text="novels")
+        changed = [name for name in vars(base) if getattr(base, name) != getattr(other, name)]
+        assert len(changed) == 1, variant
+        assert other.seed == 3
+    assert config_of(Job(sweep.OTHER_TEXT, 0), text="novels").corpus.source == "novels"
+    assert config_of(Job(sweep.ONE_SMEARED, 0), text=None).model.smeared_keys
+    schedule = config_of(Job(sweep.OTHER_SCHEDULE, 0), text=None)
+    assert schedule.optimiser.learning_rate.warmup_steps == 1000
+    assert schedule.optimiser.weight_decay.changes == ((6000, 0.01),)
+
+
+def test_runs_that_do_not_fit_are_left_out_and_shorter_ones_after_them_are_not():
+    a, b, c, d = (Job(name, 0) for name in "abcd")
+    seconds = {a: 6.0, b: 4.0, c: 6.0, d: 3.0}
+    assert budget.that_fit([a, b, c, d], seconds, processes=2, available=9.0) == [a, b, d]
+    assert budget.that_fit([a, b, c, d], seconds, processes=2, available=10.0) == [a, b, c, d]
+    assert budget.that_fit([a, b, c, d], seconds, processes=1, available=5.0) == [b]
+    assert budget.that_fit([a, b, c, d], seconds, processes=1, available=1.0) == []
+
+
+def test_updates_are_timed_on_the_device_they_will_run_on(tiny):
+    config = lab.config_of(Job(sweep.TWO, 0), text=None)
+    assert 0 < budget._time(config, "cpu") < 60
+
+
+# The command
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """The sweep with runs of a second each."""
+    source = str(write_text(tmp_path / "text", n_words=700))
+    base = tiny_config(source)
+    model = ModelConfig(n_vocab=300, context=200, n_layers=2, n_heads=2, d_model=16)
+
+    def config(job, *, text):
+        return replace(
+            base,
+            model=replace(model, n_layers=1 if job.variant.startswith("one") else 2),
+            batches=BatchConfig(batch_size=2),
+            checkpoints=Checkpoints(n_log=3, dense_every=2),
+            seed=job.seed,
+        )
+
+    monkeypatch.setattr(lab, "config_of", config)
+    return tmp_path
+
+
+def test_the_command_trains_decides_and_writes_the_page_and_a_second_call_trains_nothing(tiny, monkeypatch):
+    monkeypatch.setattr(budget, "seconds_per_update", lambda configs, device: dict.fromkeys(configs, 0.01))
+    page, out = tiny / "page.html", tiny / "runs"
+    call = ["lab", "induction", "--budget", "5", "--runs", "3", "--out", str(out), "--report", str(page)]
+    done = CliRunner().invoke(app, call, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "3 runs fit" in done.output
+    names = ["one-layer/seed0", "two-layer/seed0", "two-layer/seed1"]
+    archive = pf.open(out)
+    assert [run.name for run in archive.runs] == names
+    assert all(run.steps[-1] == 30 for run in archive.runs)
+    html = page.read_text()
+    for text in ("undecided at this budget", "A one-layer model never does it", "--budget 5", *names):
+        assert text in html
+
+    monkeypatch.setattr(lab, "train_together", None)  # a call of it would fail
+    before = page.stat().st_mtime_ns
+    assert CliRunner().invoke(app, call, catch_exceptions=False).exit_code == 0
+    assert page.stat().st_mtime_ns > before
+
+
+def test_a_budget_for_nothing_says_what_is_needed(tiny, monkeypatch):
+    monkeypatch.setattr(budget, "seconds_per_update", lambda configs, device: dict.fromkeys(configs, 1e3))
+    done = CliRunner().invoke(app, ["lab", "induction", "--budget", "0.1", "--out", str(tiny / "runs")])
+    assert done.exit_code != 0
+    assert "too small for one run: two-layer/seed0 needs" in str(done.exception)
+    assert not (tiny / "runs").exists()
+
+
+def test_a_run_that_was_stopped_does_not_count(tiny):
+    job = Job(sweep.TWO, 0)
+    config = lab.config_of(job, text=None)
+    from phaseflow.training import train
+
+    train(replace(config, steps=10), tiny / "runs" / job.name)
+    assert lab.finished(tiny / "runs" / job.name, job, config) is None
+    assert isinstance(lab.finished(tiny / "runs" / job.name, job, replace(config, steps=10)), Run)
+    assert lab.finished(tiny / "nowhere", job, config) is None
