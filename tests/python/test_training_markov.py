@@ -104,7 +104,7 @@ def test_no_predictor_loses_less_than_the_bigram_one() -> None:
     assert losses["bigram"] < losses["unigram"] - 0.05 < losses["uniform"] - 0.1
 
 
-def test_a_model_is_measured_on_the_states_it_is_shown_and_what_it_gives_the_start_token_is_lost() -> None:
+def test_a_model_is_measured_on_the_states_alone() -> None:
     data = MarkovChains(MarkovConfig(3))
     probes = data.probes(ProbeConfig(n_repeated=2, n_text=5), 20)
     assert {name: each.tokens.shape for name, each in probes.items()} == {"chains": (2, 21), "text": (5, 21)}
@@ -113,11 +113,11 @@ def test_a_model_is_measured_on_the_states_it_is_shown_and_what_it_gives_the_sta
     assert set(tokens[:, 1:].unique().tolist()) == {1, 2, 3}
 
     def ignorant(tokens: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(*tokens.shape, 4)
+        return torch.tensor([7.0, 2.0, 2.0, 2.0]).expand(*tokens.shape, 4)  # the start token, then the states
 
     found = data.measures(ignorant, {"text": tokens})  # type: ignore[arg-type]
-    assert found["kl_uniform"] == pytest.approx(np.log(4 / 3))
-    assert found == pytest.approx(divergences(probes["text"].tokens[:, 1:] - 1, np.full((5, 20, 3), -np.log(4))))
+    assert found["kl_uniform"] == pytest.approx(0, abs=1e-12)
+    assert found == pytest.approx(divergences(probes["text"].tokens[:, 1:] - 1, np.full((5, 20, 3), -np.log(3))))
 
 
 def test_one_state_is_no_chain() -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from phaseflow.cli.options import Seed
+
 lab = typer.Typer(
     name="lab", no_args_is_help=True, help="Experiments of the literature: train, analyse, and say what holds."
 )
@@ -34,3 +36,22 @@ def induction(
     from phaseflow.labs import induction as experiment
 
     experiment.run(out, output, minutes=budget, text=text, device=device, only=runs)
+
+
+@lab.command()
+def markov(
+    out: Annotated[Path, typer.Option(help="Directory of the runs; finished steps in it are kept.")] = Path(
+        "runs/markov"
+    ),
+    output: Annotated[Path, typer.Option("--report", help="The page to write.")] = Path("markov.html"),
+    seeds: Annotated[int, typer.Option(min=1, help="Two-layer models, and as many one-layer controls.")] = 3,
+    seed: Seed = 0,
+) -> None:
+    """Statistical induction heads: small models learn in-context Markov chains in stages, found by detection.
+
+    Two-layer models and one-layer controls (Edelman 2024); about ten CPU seconds a model.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from phaseflow.labs import markov as experiment
+
+    experiment.run(out, output, seeds=seeds, seed=seed)

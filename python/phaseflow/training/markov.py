@@ -13,7 +13,7 @@ them, so no predictor has a lower expected loss (but for what the first state, d
 tells of the matrix).
 
 **Convention**: state s is token s + 1; token 0 starts every sequence. `divergences` are KL(predictor || model) in nats,
-means over sequences and positions; the model's probability of the start token counts as lost.
+means over sequences and positions, of the model's distribution over states: given that no start token follows.
 """
 
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ class MarkovChains(Data):
         """How far the model is from each predictor: `kl_uniform`, `kl_unigram`, `kl_bigram`."""
         seen = tokens[TEXT]
         with torch.no_grad():
-            log_probabilities = torch.log_softmax(model(seen)[:, 1:].double(), -1)[..., 1:]  # of states, given states
+            log_probabilities = torch.log_softmax(model(seen)[:, 1:, 1:].double(), -1)  # (batch, pos, state)
         return divergences(seen[:, 1:].cpu().numpy() - 1, log_probabilities.cpu().numpy())
 
 
