@@ -119,9 +119,9 @@ def row(x, smooth, noise, options):
     found = pf.detect_windows(curves, x=x, base=options.base, level=options.level)
     result = {"size": round(found["series"].n_unique() / options.curves, 4)}
     if noise == "with the level":
-        variance = deviation(SMOOTH[smooth](x)) ** 2
-        found = pf.detect_windows(curves, x=x, base=options.base, level=options.level, variance=variance)
-        result["size, variance given"] = round(found["series"].n_unique() / options.curves, 4)
+        for name, variance in (("given", deviation(SMOOTH[smooth](x)) ** 2), ("auto", "auto")):
+            found = pf.detect_windows(curves, x=x, base=options.base, level=options.level, variance=variance)
+            result[f"size, variance {name}"] = round(found["series"].n_unique() / options.curves, 4)
     if len(x) <= 200:
         for name, model in (("clinear", "clinear"), ("l2", "l2"), ("normal", "normal")):
             share = np.mean([peer(model, curve) for curve in curves[: options.peer_curves]])

@@ -124,7 +124,7 @@ def phase_changes(
     panels = [
         (as_curves(in_context, IN_CONTEXT_LEARNING), {"level": level}),
         (as_curves(matching, PREFIX_MATCHING), {"level": level, "fdr": level}),
-        (as_curves(loss_curve, LOSS), {"level": level}),
+        (as_curves(loss_curve, LOSS), {"level": level, "variance": "auto"}),  # its noise falls with it
     ]
     found = []
     for table, options in panels:

@@ -1,14 +1,17 @@
 """Phase-change windows: smooth, then steep between a start and an end, then smooth again."""
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
 from phaseflow.changepoint.discovery import check_rate, discoveries
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
+from phaseflow.changepoint.variance import noise_variance
+from phaseflow.exceptions import UnknownNameError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +35,7 @@ def detect_windows(
     base: str = "decay",
     level: float = 0.05,
     fdr: float | None = None,
-    variance: ArrayLike | None = None,
+    variance: ArrayLike | Literal["auto"] | None = None,
     max_windows: int = 3,
     min_size: float = 0.0,
     max_width: float | None = None,
@@ -73,8 +76,9 @@ def detect_windows(
         procedure at this false-discovery rate.
     variance
         ``(sample,)``: the noise variance of every checkpoint, where it changes along the curve. Only its shape
-        counts; its scale is estimated from the curve. Without it the noise is taken for equally strong everywhere,
-        and where it is not, p-values are far too small.
+        counts; its scale is estimated from the curve. ``"auto"``: read off each curve, as a power of its level or of
+        x, where there is enough to show it; each curve is then held against simulations of its own, half a second or
+        so. None: the noise is taken for equally strong everywhere, and where it is not, p-values are far too small.
     max_windows
         Most windows of one series.
     min_size
@@ -106,6 +110,8 @@ def detect_windows(
         An infinity in ``signal``, a NaN or an infinity in ``x``.
     ParameterError
         ``x`` does not increase or has no logarithm; a parameter is out of its range.
+    UnknownNameError
+        ``variance`` is a word other than "auto".
 
     Notes
     -----
@@ -118,7 +124,8 @@ def detect_windows(
     At level 0.05 a window is found in .02 to .14 of smooth curves, .05 to .07 on average: power laws, exponentials,
     sums, saturating curves of any time scale, a learning rate that decays at the end; log-spaced, mixed and even
     grids; independent and AR(1) noise (up to .17 evenly spaced with very small noise). In noise proportional to a
-    level that falls sixty-fold, in .07 to .83, and in .02 to .12 with ``variance`` given. docs/window-calibration.md
+    level that falls sixty-fold, in .07 to .83, in .02 to .12 with ``variance`` given, and in .00 to .25 (mean .14) with
+    ``"auto"``. docs/window-calibration.md
     has the tables, with power and coverage.
 
     A window says that the curve is steeper there than any mixture of relaxations makes it, not why: the end of
@@ -138,23 +145,54 @@ def detect_windows(
     rows = series_rows("signal", signal)
     n_samples = rows.shape[1]
     steps = np.arange(1.0, n_samples + 1.0) if x is None else sample_vector("x", x, "signal", n_samples)
-    deviations = None if variance is None else sample_vector("variance", variance, "signal", n_samples)
+    read_off = isinstance(variance, str)
+    if read_off and variance != "auto":
+        raise UnknownNameError(f"variance is {variance!r}, expected 'auto', an array (sample,) or None")
+    given = None if variance is None or read_off else sample_vector("variance", variance, "signal", n_samples)
     check_rate("fdr", fdr)
 
     options = (scale, base, flank, max_width, simulations, seed)
     tables, p_values = [], np.ones(len(rows))
     for members, present in by_present_samples(rows):
-        grid = _grid(steps[present].tobytes(), None if deviations is None else deviations[present].tobytes(), *options)
-        columns, p_values[members] = grid.detect(
-            np.ascontiguousarray(rows[np.ix_(members, present)]),
-            level=level,
-            max_windows=max_windows,
-            min_size=min_size,
-            threads=threads,
-        )
-        columns[schema.SERIES] = members[columns[schema.SERIES]]
-        tables.append(columns)
+        x_of_group = steps[present]
+        for part, shape in _by_variance(
+            rows[np.ix_(members, present)],
+            x_of_group,
+            scale,
+            None if given is None else given[present],
+            read_off,
+        ):
+            grid = _grid(x_of_group.tobytes(), None if shape is None else shape.tobytes(), *options)
+            columns, p_values[members[part]] = grid.detect(
+                np.ascontiguousarray(rows[np.ix_(members[part], present)]),
+                level=level,
+                max_windows=max_windows,
+                min_size=min_size,
+                threads=threads,
+            )
+            columns[schema.SERIES] = members[part][columns[schema.SERIES]]
+            tables.append(columns)
     return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
+
+
+def _by_variance(
+    rows: NDArray[np.float64],
+    x: NDArray[np.float64],
+    scale: str,
+    given: NDArray[np.float64] | None,
+    each: bool,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
+    """Rows whose noise has one shape, and that shape: None where it is the same everywhere."""
+    if not each:
+        yield np.arange(len(rows)), given
+        return
+    axis = np.log10(x) if scale == "log" and x[0] > 0 else x  # what has no logarithm is refused where the grid is made
+    shapes = [noise_variance(axis, row) for row in rows]
+    flat = np.array([np.ptp(shape) == 0.0 for shape in shapes])
+    if flat.any():
+        yield np.flatnonzero(flat), None
+    for series in np.flatnonzero(~flat):
+        yield np.array([series]), shapes[series]
 
 
 @lru_cache(maxsize=_KEPT_GRIDS)
