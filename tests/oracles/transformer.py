@@ -65,6 +65,7 @@ def turned(x, base):
     """Each pair (i, i + d_head / 2) as a complex number, times exp(1j * pos * frequency)."""
     half = x.shape[-1] // 2
     as_complex = torch.complex(x[..., :half], x[..., half:])
-    angle = torch.tensor([[pos * base ** (-pair / half) for pair in range(half)] for pos in range(x.shape[-2])])
-    spun = as_complex * torch.polar(torch.ones_like(angle, dtype=x.dtype), angle.to(x.dtype))
+    angles = [[pos * base ** (-pair / half) for pair in range(half)] for pos in range(x.shape[-2])]
+    angle = torch.tensor(angles, dtype=torch.float64)
+    spun = as_complex * torch.polar(torch.ones_like(angle), angle)
     return torch.cat([spun.real, spun.imag], dim=-1)

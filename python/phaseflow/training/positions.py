@@ -47,7 +47,7 @@ def position_table(kind: Positions, context: int, width: int, base: float) -> Te
     if kind not in ("press", "rotary"):
         return None
     pairs = width // 2
-    angle = torch.arange(context + 1)[:, None] * base ** (-torch.arange(pairs) / pairs)  # radians
-    if kind == "rotary":
-        return torch.stack([angle.cos(), angle.sin()])
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    positions, pair = torch.arange(context + 1), torch.arange(pairs)
+    angle = positions[:, None] * base ** (-pair.double() / pairs)  # radians; float32 would lose digits far along
+    table = torch.stack([angle.cos(), angle.sin()]) if kind == "rotary" else torch.cat([angle.sin(), angle.cos()], -1)
+    return table.to(torch.get_default_dtype())
