@@ -29,7 +29,7 @@ from phaseflow.analysis.tables import OnBytes, OnProgress, computed, probes_of
 from phaseflow.archive import RunSource
 from phaseflow.exceptions import MissingDataError
 from phaseflow.training.ablation import ablate_every_head, copying_scores
-from phaseflow.training.loop import usable_device
+from phaseflow.training.device import usable_device
 from phaseflow.training.model import ModelConfig, Transformer
 
 LOSS_CHANGE = "loss_change"

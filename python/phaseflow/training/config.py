@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from phaseflow.exceptions import ParameterError
 from phaseflow.training.batches import BatchConfig
@@ -11,6 +11,8 @@ from phaseflow.training.data import Data, DataConfig
 from phaseflow.training.model import ModelConfig
 from phaseflow.training.probe import ProbeConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,18 @@ class TrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     probes: ProbeConfig = field(default_factory=ProbeConfig)
+    precision: Precision = "auto"  # bfloat16 autocast on CUDA, float32 elsewhere; weights and probes stay float32
+    compile: bool | Literal["auto"] = "auto"  # torch.compile: on CUDA
     weights_every: int = 4  # checkpoints: weights take more room than losses and are read more seldom
     seed: int = 0  # of the initial weights and of the order of the text
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.weights_every < 1:
             raise ParameterError(f"steps and weights_every must be at least 1, got {self.steps}, {self.weights_every}")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ParameterError(f"precision must be auto, float32 or bfloat16, got {self.precision!r}")
+        if self.compile not in (True, False, "auto"):
+            raise ParameterError(f"compile must be True, False or 'auto', got {self.compile!r}")
         if self.model.n_vocab != self.corpus.n_vocab:
             raise ParameterError(
                 f"model.n_vocab is {self.model.n_vocab}, corpus.n_vocab {self.corpus.n_vocab}: they must be equal"

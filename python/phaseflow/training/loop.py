@@ -7,23 +7,25 @@ Nothing of the run depends on the clock, on the checkpoints or on the process: a
 last kept state to the same weights and the same archive, bit for bit on a CPU with the same number of threads.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from phaseflow.archive import Recorder
-from phaseflow.exceptions import ParameterError
-from phaseflow.training import probe, progress, resume
+from phaseflow.training import progress
 from phaseflow.training.batches import Batches
 from phaseflow.training.config import TrainConfig
-from phaseflow.training.data import TEXT, Data
+from phaseflow.training.data import Data
 from phaseflow.training.model import Transformer
-from phaseflow.training.optimiser import adamw, follow_schedule
+from phaseflow.training.optimiser import follow_schedule
 from phaseflow.training.progress import OnStep
+from phaseflow.training.run import TrainingRun
+from phaseflow.training.team import Team, team
 
 
 def train(
@@ -36,6 +38,8 @@ def train(
     on_step: OnStep | None = None,
 ) -> Transformer:
     """Train, or go on training, and return the model after `config.steps` updates.
+
+    Started by `torchrun`, each process computes a share of every batch on its own device; the first one records.
 
     Parameters
     ----------
@@ -56,77 +60,55 @@ def train(
     Raises
     ------
     ParameterError
-        `run_dir` holds a run with another configuration, or torch cannot use the device here.
+        `run_dir` holds a run with another configuration, torch cannot use the device here, or the processes of
+        `torchrun` cannot share `batch_size` evenly.
     """
-    device = usable_device(device)
-    run_dir = Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
     corpus = corpus or config.corpus.build()
-    record = config.as_record(corpus)
-
-    with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to move
-        torch.manual_seed(config.seed)
-        model = Transformer(config.model)  # drawn on the CPU: the same weights on any device
-    model.to(device)
-    optimiser = adamw(model, config.optimiser)
-    begin = resume.load(run_dir, model, optimiser, record)
-    batches = Batches(corpus, config.batches, config.model.context, config.seed)
-    probes = corpus.probes(config.probes, config.model.context)
-    probe_tokens = {name: torch.tensor(each.tokens, device=device) for name, each in probes.items()}
-    patterned = frozenset(probes) - {TEXT}
-    checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
-
-    shown = nullcontext(on_step) if on_step is not None else progress.bar(label, config.work(config.steps))
-    with Recorder(run_dir, config=record, probes=probes, packed=True) as recorder, shown as show:
-        # A run killed between archiving a checkpoint and keeping its state archived more than it kept.
-        archived = -1 if recorder.last_step is None else recorder.last_step
-        running_loss: list[Tensor] = []  # of the updates since the last checkpoint
-        for step in range(begin, config.steps + 1):
-            rate = config.optimiser.learning_rate.at(step, config.steps)
-            if step in checkpoints:
-                if step > archived:
-                    seen = probe.evaluate(model, probe_tokens, patterned)
-                    scalars = {"learning_rate": rate, "text_loss": float(seen.per_token_loss[TEXT].mean())}
-                    scalars |= corpus.measures(model, probe_tokens)
-                    if running_loss:
-                        scalars["train_loss"] = float(torch.stack(running_loss).mean())
-                    recorder.log(
-                        step,
-                        tokens_seen=step * config.tokens_per_step,
-                        scalars=scalars,
-                        attention=seen.attention,
-                        per_token_loss=seen.per_token_loss,
-                        weights=model.weights() if checkpoints[step] % config.weights_every == 0 else None,
-                    )
-                    best = max(
-                        probe.best_prefix_matching(seen.attention[name], probes[name].tokens, corpus.bos)
-                        for name in patterned
-                    )
-                    show(config.work(step), f"loss {scalars['text_loss']:.2f}, prefix matching {best:.2f}")
-                running_loss.clear()
-                if step > begin:
-                    resume.save(run_dir, step, model, optimiser, record)
-            if step == config.steps:
-                break
-            tokens = batches[step].to(device)  # (batch, context + 1)
-            follow_schedule(optimiser, config.optimiser, step, config.steps)
-            logits = model(tokens[:, :-1])  # (batch, context, vocab)
-            loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
-            optimiser.step()
-            running_loss.append(loss.detach())
-            show(config.work(step), None)
-    return model
+    with team(device) as us, TrainingRun(config, Path(run_dir), corpus, us.device, records=us.rank == 0) as run:
+        us.check(config.batches.batch_size, run.begin)
+        batches = Batches(corpus, config.batches, config.model.context, config.seed)
+        loss_of = loss_function(run.model, config, us)
+        losses: list[Tensor] = []  # of the updates since the last checkpoint
+        silent = on_step is not None or us.rank > 0
+        shown = nullcontext(on_step or _nothing) if silent else progress.bar(label, config.work(config.steps))
+        with shown as show:
+            for step in range(run.begin, config.steps + 1):
+                if step in run.checkpoints:
+                    note = run.checkpoint(step, us.mean(losses) if losses else None)
+                    losses.clear()
+                    if note is not None:
+                        show(config.work(step), note)
+                if step == config.steps:
+                    break
+                follow_schedule(run.optimiser, config.optimiser, step, config.steps)
+                loss = loss_of(us.share(batches[step]).to(us.device))  # (batch, context + 1)
+                run.optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.optimiser.clip_norm)
+                run.optimiser.step()
+                losses.append(loss.detach())
+                show(config.work(step), None)
+    return run.model
 
 
-def usable_device(name: str | None) -> str:
-    """The device of that name, or CUDA where there is one, else the CPU; one that is not there is refused by name."""
-    found = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        reason = str(error).partition("\n")[0]
-        raise ParameterError(f"device is {found!r}, which torch cannot use here: {reason}; try 'cpu'") from error
-    return found
+def loss_function(model: Transformer, config: TrainConfig, us: Team) -> Callable[[Tensor], Tensor]:
+    """The loss of predicting tokens (batch, pos) from those before them, in nats, as precision and compile say.
+
+    Probes are looked at with the model itself: in float32, uncompiled.
+    """
+    on_gpu = us.device.startswith("cuda")
+    module: nn.Module = DistributedDataParallel(model) if us.size > 1 else model
+    compiled = config.compile is True or (config.compile == "auto" and on_gpu)
+    forward = torch.compile(module) if compiled else module
+    half = config.precision == "bfloat16" or (config.precision == "auto" and on_gpu)
+
+    def loss_of(tokens: Tensor) -> Tensor:
+        with torch.autocast(us.device.partition(":")[0], torch.bfloat16, enabled=half):
+            logits: Tensor = forward(tokens[:, :-1])  # (batch, pos - 1, vocab)
+            return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+    return loss_of
+
+
+def _nothing(done: int, note: str | None) -> None:
+    """What is shown where nobody looks."""

@@ -20,7 +20,7 @@ from phaseflow.labs.induction.measured import Measured, measured
 from phaseflow.labs.induction.sweep import Job, config_of, jobs
 from phaseflow.reporting import terminal
 from phaseflow.training import Data, TrainConfig, train_together
-from phaseflow.training.loop import usable_device
+from phaseflow.training.device import usable_device
 
 FOR_ANALYSIS = 0.1  # of the budget
 EXAMPLES = 128  # of the text probe, looked at without each head

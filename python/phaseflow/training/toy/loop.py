@@ -16,7 +16,7 @@ from torch import Tensor
 
 from phaseflow.archive import Recorder
 from phaseflow.training import progress
-from phaseflow.training.loop import usable_device
+from phaseflow.training.device import usable_device
 from phaseflow.training.progress import OnStep
 from phaseflow.training.toy.config import ToyConfig
 from phaseflow.training.toy.data import SparseFeatures
