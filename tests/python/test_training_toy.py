@@ -208,7 +208,10 @@ def test_a_run_that_was_stopped_is_completed_with_the_same_numbers(tmp_path):
     train_toy(replace(config, checkpoints=config.checkpoints), tmp_path / "whole")
     stopped, whole = Run(tmp_path / "stopped"), Run(tmp_path / "whole")
     assert [stopped.checksums(s) for s in stopped.steps] == [whole.checksums(s) for s in whole.steps]
-    train_toy(config, tmp_path / "whole")  # finished: nothing to add
+    # Finished: nothing is trained again.
+    again, losses = train_toy(config, tmp_path / "whole", on_step=stop)
+    assert torch.equal(again.W, torch.tensor(np.asarray(whole.tensor(30, "weights/toy/W"))))
+    assert losses.shape == (1,)
     with pytest.raises(ParameterError, match="steps"):
         train_toy(replace(config, steps=40), tmp_path / "whole")
 

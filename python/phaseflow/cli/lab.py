@@ -1,6 +1,8 @@
 """``phaseflow lab``: experiments of the literature, each one command. They need phaseflow's extra "train"."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,3 +57,29 @@ def markov(
     from phaseflow.labs import markov as experiment
 
     experiment.run(out, output, seeds=seeds, seed=seed)
+
+
+@lab.command()
+def superposition(
+    diagram: Annotated[bool, typer.Option("--diagram", help="Phase diagram: density by importance.")] = False,
+    pentagon: Annotated[bool, typer.Option("--pentagon", help="Pentagon to digons, followed both ways.")] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Correlated and anticorrelated features.")] = False,
+    levels: Annotated[bool, typer.Option("--levels", help="Jumps of dimensionality beside drops of the loss.")] = False,
+    out: Annotated[Path, typer.Option(help="Directory of the archives; what is trained already is kept.")] = Path(
+        "runs/superposition"
+    ),
+    output: Annotated[Path, typer.Option("--report", help="The page to write.")] = Path("superposition.html"),
+    size: Annotated[float, typer.Option(min=0.1, help="Of grids and numbers of restarts: 1 takes minutes.")] = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Toy models of superposition: their phase diagram, first-order change, geometry and energy levels.
+
+    Thousands of small models trained as one (Elhage 2022), beside closed forms. All four parts unless some are named.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from phaseflow.labs import superposition as experiment
+
+    asked = {"diagram": diagram, "pentagon": pentagon, "pairs": pairs, "levels": levels}
+    parts = [part for part, wanted in asked.items() if wanted] or list(asked)
+    command = shlex.join(["phaseflow", *sys.argv[1:]])
+    experiment.run(out, output, parts=parts, size=size, seed=seed, command=command)

@@ -70,6 +70,7 @@ class ToyConfig:
     data: Literal["sampled", "expected"] = "sampled"
     batch_size: int = 1024  # examples; of "expected", points for each subset of active features
     eval_size: int = 4096  # examples, fixed, that the recorded losses are means over; not used by "expected"
+    initial_scale: float = 1.0  # of Glorot's; small weights learn one feature after the other
     optimiser: ToyOptimiser = field(default_factory=ToyOptimiser)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
 

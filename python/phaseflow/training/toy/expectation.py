@@ -32,7 +32,7 @@ class Quadrature:
 
 
 def quadrature(n_features: int, points: int, *, signed: bool = False) -> Quadrature:
-    """About ``points`` for each subset of two features or more, at most 64 for single ones.
+    """About ``points`` for each subset of two features or more, at most 32 for single ones.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def quadrature(n_features: int, points: int, *, signed: bool = False) -> Quadrat
         )
     x, subset, share = [], [], []
     for size in range(n_features + 1):
-        values, weights = rule(size, min(points, 64) if size < 2 else round(points ** (1 / size)))
+        values, weights = rule(size, min(points, 32) if size < 2 else round(points ** (1 / size)))
         for active in combinations(range(n_features), size):
             at = np.zeros((len(weights), n_features))
             at[:, active] = values if signed else (values + 1) / 2

@@ -9,12 +9,13 @@ depend on the configuration and the number of threads alone.
 from collections.abc import Callable
 from contextlib import ExitStack
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from phaseflow.archive import Recorder
+from phaseflow.archive import Recorder, Run
 from phaseflow.training import progress
 from phaseflow.training.device import usable_device
 from phaseflow.training.progress import OnStep
@@ -40,8 +41,8 @@ def train_toy(
     config : ToyConfig
     run_dir : path, optional
         The archive: ``weights/toy/W (instance, hidden, feature)``, ``weights/toy/b (instance, feature)``,
-        ``weights/toy/W_out`` of untied models and ``weights/toy/loss (instance,)`` at every checkpoint. One that was
-        stopped is trained again from the start, which archives what is missing.
+        ``weights/toy/W_out`` of untied models and ``weights/toy/loss (instance,)`` at every checkpoint. A finished one
+        is only loaded; one that was stopped is trained again from the start, which archives what is missing.
     weights : ToyWeights, optional
         Where to start; by default each instance's own random weights.
     device : str, optional
@@ -77,16 +78,18 @@ def train_toy(
         if run_dir is not None:
             recorder = opened.enter_context(Recorder(run_dir, config=config.as_record()))
         archived = -1 if recorder is None or recorder.last_step is None else recorder.last_step
+        if recorder is not None and archived == config.steps:
+            return stored(recorder.path, config, where)
         for step in range(config.steps + 1):
             if step in checkpoints:
                 with torch.no_grad():
                     current = losses(*looked_at, weights)
                 if recorder is not None and step > archived:
-                    stored = {name: tensor.detach() for name, tensor in weights.tensors()}
+                    now = {name: tensor.detach() for name, tensor in weights.tensors()}
                     recorder.log(
                         step,
                         scalars={"loss": float(current.mean()), "learning_rate": rate.at(step, config.steps)},
-                        weights={**stored, "toy/loss": current},
+                        weights={**now, "toy/loss": current},
                     )
                 show(step, f"loss {float(current.mean()):.4f}")
             if step == config.steps:
@@ -101,6 +104,16 @@ def train_toy(
     for tensor in leaves:
         tensor.requires_grad_(False)
     return weights, current
+
+
+def stored(run_dir: Path, config: ToyConfig, where: torch.device) -> tuple[ToyWeights, Tensor]:
+    """The weights and losses of a finished run."""
+    run = Run(run_dir)
+    names = ["toy/W", "toy/b", *([] if config.tied else ["toy/W_out"]), "toy/loss"]
+    *tensors, losses = (
+        torch.tensor(np.asarray(run.tensor(config.steps, f"weights/{name}")), device=where) for name in names
+    )
+    return ToyWeights(*tensors), losses
 
 
 Batch = tuple[Tensor, Tensor | None]  # (instance or 1, feature, example), and what each example counts

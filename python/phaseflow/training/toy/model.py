@@ -27,7 +27,7 @@ class ToyWeights:
 
 def initial_weights(config: ToyConfig, device: torch.device) -> ToyWeights:
     """Glorot's normal weights and biases of 0, each instance from its seed and restart alone."""
-    scale = (2 / (config.n_features + config.n_hidden)) ** 0.5
+    scale = config.initial_scale * (2 / (config.n_features + config.n_hidden)) ** 0.5
     copies = 1 if config.tied else 2
     drawn = []
     for instance in config.instances:

@@ -1,0 +1,214 @@
+"""The lab: trains what is asked for, archives it, says what holds, and writes one page."""
+
+import time
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rich.console import Console
+
+import phaseflow
+from phaseflow import schema
+from phaseflow.exceptions import ParameterError
+from phaseflow.labs.superposition import correlated, diagram, jumps, pentagon
+from phaseflow.reporting import page, toy_models
+
+PARTS = ("diagram", "pentagon", "pairs", "levels")
+Section = tuple[str, str]  # what holds, in one line; its part of the page
+
+
+def run(
+    out: Path, output: Path, *, parts: Sequence[str] = PARTS, size: float = 1.0, seed: int = 0, command: str = ""
+) -> None:
+    """Trains what is not yet trained below ``out``, prints what holds, writes the page.
+
+    Parameters
+    ----------
+    out : path
+        Directory of the archives, one for each stack of models.
+    output : path
+        The page.
+    parts : sequence of str
+        Of ``diagram``, ``pentagon``, ``pairs``, ``levels``.
+    size : float
+        1 takes minutes on two CPU cores; more or less makes grids and restarts more or less, each of them at least
+        enough to say something.
+    seed : int
+        Of data and weights.
+    command : str
+        The command shown under "Reproduce".
+    """
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        raise ParameterError(f"parts is {list(parts)}, expected some of {', '.join(PARTS)}")
+    if not size > 0:
+        raise ParameterError(f"size is {size}, expected more than 0")
+    console = Console()
+    began = time.monotonic()
+    work = {"diagram": phase_diagrams, "pentagon": pentagon_to_digons, "pairs": pairs, "levels": energy_levels}
+    numbers = iter(range(1, 100))
+    findings, sections = [], []
+    for part in PARTS:
+        if part in parts:
+            for finding, section in work[part](out, size, seed, numbers):
+                findings.append(finding)
+                sections.append(section)
+                console.print(finding)
+    again = f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>" if command else ""
+    page.write_page(
+        output,
+        title="superposition",
+        headline="Toy models of superposition",
+        lead="Features in fewer dimensions than there are of them change phase as data get denser, and jump between "
+        "energy levels as they learn.<ul>" + "".join(f"<li>{escape(each)}</li>" for each in findings) + "</ul>",
+        sections=[*sections, again],
+        footer=f"Made by phaseflow {escape(phaseflow.__version__)}; archives in {escape(str(out))}. "
+        "After Elhage et al., Toy Models of Superposition (2022).",
+    )
+    console.print(f"[bold]{output}[/] has the figures. [dim]{(time.monotonic() - began) / 60:.1f} minutes.[/]")
+
+
+def phase_diagrams(out: Path, size: float, seed: int, numbers: Iterator[int]) -> Iterator[Section]:
+    """Both diagrams of the paper."""
+    points = max(7, round(15 * size**0.5))
+    for n_features in (2, 3):
+        name = f"diagram-{n_features}-{n_features - 1}-{points}-{seed}"
+        found = diagram.phase_diagram(n_features, out / name, points=points, seed=seed)
+        edges = diagram.boundaries(found)
+        shift = np.median([edge.density / edge.closed_form for edge in edges])
+        both = sum(edge.both_branches > 0 for edge in edges)
+        finding = (
+            f"{n_features} features in {n_features - 1}: trained and closed-form phase agree at "
+            f"{found.agreement(found.away):.1%} of {int(found.away.sum())} points away from boundaries, "
+            f"{found.agreement():.1%} of all {found.expected.size}."
+        )
+        caption = (
+            "Each point is the best of ten restarts. Away from boundaries: all eight neighbours have the same phase in "
+            "closed form, and no other phase costs the same. Error bars: the points on either side of the boundary. "
+            "Closed forms take weights of length 1 and biases 0; training does better where features are dense, so "
+            f"superposition reaches to {shift:.2f} times the closed-form density (median). Next to the boundary "
+            f"restarts ended on both branches, one of them metastable, at {both} of {len(edges)} importances, as at a "
+            "first-order change. Of one phase and another at equal cost (last importance 1) the first is drawn."
+        )
+        names = diagram.PHASES[: len(found.closed_form)]
+        lines = [(e.importance, e.closed_form, e.density, e.lower, e.upper) for e in edges]
+        drawing = toy_models.phase_maps(found.density, found.importance, found.expected, found.trained, names, lines)
+        title = f"Phase diagram, {n_features} features in {n_features - 1} dimension{'s' * (n_features > 2)}"
+        table = pl.DataFrame(
+            [(e.importance, e.closed_form, e.density, e.lower, e.upper, e.both_branches) for e in edges],
+            schema=["importance", "closed form", "density", "at least", "at most", "points with both branches"],
+            orient="row",
+        )
+        folded = f"<details><summary>The boundary in numbers</summary>{page.table_html(table)}</details>"
+        yield finding, page.figure_html(drawing, number=next(numbers), title=title, caption=caption) + folded
+
+
+def pentagon_to_digons(out: Path, size: float, seed: int, numbers: Iterator[int]) -> Iterator[Section]:
+    """The first-order change of five features in the plane."""
+    fine = 0.02 / max(size, 0.25) ** 0.5
+    found = pentagon.follow(out / f"pentagon-{fine:.4f}-{seed}", fine=fine, seed=seed)
+    at, error, height = found.crossing
+    kept, gone = found.last_pentagon()
+    D = phaseflow.feature_dimensionality(found.W[0, 0]).mean()
+    norm, bias = np.linalg.norm(found.W[0, 0], axis=0).mean(), found.b[0, 0].mean()
+    finding = (
+        f"Pentagon and digons cost the same at a density ratio of {at:.4f} ± {error:.4f}, loss {height:.5f}; "
+        f"the pentagon stays a minimum down to {kept:.2f}, the digons up to {found.first_digons():.2f}."
+    )
+    caption = (
+        "Five features in two dimensions, density 0.05, that of the fifth lowered. Losses are expectations over all "
+        "subsets of active features by quadrature. The solution of least loss changes where the lines cross; beyond, "
+        "either goes on as a local minimum, and which one is found depends on the direction: hysteresis. "
+        f"At ratio 1 the pentagon has dimensionality {D:.3f}, norm {norm:.3f}, bias {bias:.3f}, "
+        f"loss {found.loss[-1, 0, 0]:.4f}."
+    )
+    drawing = toy_models.branches(found.ratio, found.loss[-1], found.crossing, gone)
+    yield finding, page.figure_html(drawing, number=next(numbers), title="Pentagon to digons", caption=caption)
+    shown = [int(np.abs(found.ratio - ratio).argmin()) for ratio in (1.0, 0.4, at, kept, gone, found.ratio[-1])]
+    panels = [
+        (f"{'falling' if branch == 0 else 'rising'}, {found.ratio[i]:.2f}", upright(found.W[branch, i]))
+        for branch in (0, 1)
+        for i in shown
+    ]
+    kinds = [
+        ", ".join(sorted(set(phaseflow.feature_geometry(W)[schema.GEOMETRY]) - {"not learned"})) for _, W in panels
+    ]
+    caption = (
+        "Columns of W along the way, turned so that the first points up; the fifth feature is pale blue. By name: "
+        f"falling, {'; '.join(kinds[: len(shown)])}; rising, {'; '.join(kinds[len(shown) :])}."
+    )
+    drawing = toy_models.planes(panels, columns=len(shown))
+    section = page.figure_html(drawing, number=next(numbers), title="The features along the way", caption=caption)
+    ends = [kinds[i] for i in (0, len(shown) - 1)]
+    yield f"On the way down the features are called {ends[0]} first, {ends[1]} at last.", section
+
+
+def upright(W: NDArray[Any]) -> NDArray[Any]:
+    """W turned so that its first feature points up."""
+    x, y = W[:, 0] / np.linalg.norm(W[:, 0])
+    turned: NDArray[Any] = np.array([[y, -x], [x, y]]) @ W
+    return turned
+
+
+def pairs(out: Path, size: float, seed: int, numbers: Iterator[int]) -> Iterator[Section]:
+    """Correlated and anticorrelated pairs."""
+    found = correlated.demonstrations(out / f"pairs-{seed}", seed=seed)
+    as_found = [each for each in found if each.verdict == each.case.expected]
+    finding = f"Pairs of features: {len(as_found)} of {len(found)} cases lie as the paper finds them."
+    short = {correlated.COLLAPSED: "collapsed"}
+    table = pl.DataFrame(
+        {
+            "pairs": [each.case.kind for each in found],
+            "features": [f"{each.case.n_features} in {each.case.n_hidden}" for each in found],
+            "density": [each.case.density for each in found],
+            "the paper": [short.get(each.case.expected, each.case.expected) for each in found],
+            "verdict": [short.get(each.verdict, each.verdict) for each in found],
+            "restarts": [f"{each.restarts:.0%}" for each in found],
+            "cosine within": [round(float(each.cosines.mean()), 3) for each in found],
+            "between pairs": [round(float(each.others.mean()), 3) for each in found],
+        }
+    )
+    caption = (
+        "Cosines between features; framed: the two of a pair. The restart of lowest loss of ten. A verdict needs every "
+        "pair: orthogonal within 0.15 of a cosine of 0, side by side from 0.15 to 0.95 and more than between pairs, "
+        "collapsed (to the principal component of the pair) above 0.95, opposite below -0.95. <em>Restarts</em>: share "
+        "of the ten with the same verdict."
+    )
+    drawing = toy_models.cosines(
+        [
+            (f"{each.case.kind}, {each.case.density:g}: {short.get(each.verdict, each.verdict)}", each.W)
+            for each in found
+        ]
+    )
+    section = page.figure_html(drawing, number=next(numbers), title="Correlated features", caption=caption)
+    yield finding, section + page.table_html(table)
+
+
+def energy_levels(out: Path, size: float, seed: int, numbers: Iterator[int]) -> Iterator[Section]:
+    """Jumps of dimensionality beside drops of the loss."""
+    restarts = max(16, round(128 * size))
+    found = jumps.energy_levels(out / f"levels-{restarts}-{seed}", restarts=restarts, seed=seed)
+    coincide = found.jumps.filter("coincides")
+    finding = (
+        f"Energy levels: at {found.jumps.height} jumps of a feature's dimensionality ln(loss) falls by "
+        f"{found.mean_drop:.2f}, by chance by {found.chance_drop:.2f} (p = {found.p_value:.2g}); {coincide.height} of "
+        f"them coincide with a drop beyond chance, each in its own right, at a false-discovery rate of {jumps.FDR:.0%}."
+    )
+    most = (
+        coincide.group_by(schema.INSTANCE, maintain_order=True).len().sort("len", descending=True, maintain_order=True)
+    )
+    shown = most[schema.INSTANCE].head(3).to_list() or [0]
+    caption = (
+        "Dimensionality of every feature (left axis) and loss (dashed, right axis) over training. Upright lines: jumps "
+        "of the feature of that colour, solid where the loss drops beyond chance at them, dotted where not. Grey: "
+        f"before step {found.begin}, where all losses fall and jumps are not counted. Chance is what the losses of all "
+        "other restarts do at the same steps. Shown are the restarts with most such jumps."
+    )
+    drawing = toy_models.energy_levels(found.geometry, found.losses, found.jumps, shown, found.begin)
+    section = page.figure_html(drawing, number=next(numbers), title="Energy levels", caption=caption)
+    table = page.table_html(found.jumps.sort(schema.P_VALUE))
+    yield finding, section + f"<details><summary>All {found.jumps.height} jumps</summary>{table}</details>"

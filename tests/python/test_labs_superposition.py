@@ -1,0 +1,204 @@
+"""The superposition lab: its verdicts on weights made by hand, and every part once at its smallest."""
+
+# ruff: noqa: E402 (nothing below can be imported without the extra)
+
+import numpy as np
+import polars as pl
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+torch.set_num_threads(1)
+
+from typer.testing import CliRunner
+
+import phaseflow as pf
+from figures import polygon
+from phaseflow.cli import app
+from phaseflow.exceptions import ParameterError
+from phaseflow.labs import superposition
+from phaseflow.labs.superposition import correlated, diagram, jumps, pentagon
+
+# Phase diagram
+
+
+@pytest.mark.parametrize(
+    ("W", "phase"),
+    [
+        ([[1, 0]], "last ignored"),
+        ([[0, 0.9]], "another ignored"),
+        ([[1, -1.1]], "last opposite another"),
+        ([[1, 0, 0], [0, 1, 0]], "last ignored"),
+        ([[0, 1, 0], [0, 0, 1]], "another ignored"),
+        ([[1, 0, -1], [0, 1, 0]], "last opposite another"),
+        ([[1, -1, 0], [0, 0, 1]], "two others opposite"),
+        # Dense features: the difference of the two others is kept, their sum ignored. Nothing is superposed.
+        ([[0.5**0.5, -(0.5**0.5), 0], [0, 0, 1]], "another ignored"),
+    ],
+)
+def test_solutions_are_named_by_what_they_leave_out(W, phase):
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(len(W), len(W))))[0] @ np.array(W, float)
+    assert diagram.PHASES[diagram.phases(turned)] == phase
+    assert diagram.PHASES[diagram.phases(np.stack([turned, turned]))[1]] == phase
+
+
+@pytest.mark.parametrize("n_features", [2, 3])
+def test_the_closed_form_boundary_is_where_the_losses_are_equal(n_features):
+    for importance in (0.1, 0.7, 1.0, 3.0):
+        p = diagram.closed_form_boundary(importance, n_features)
+        losses = pf.superposition_losses(p, importance, n_features=n_features)
+        superposed = min(value for name, value in losses.items() if "opposite" in name)
+        ignored = min(value for name, value in losses.items() if "ignored" in name)
+        assert superposed == pytest.approx(ignored, rel=1e-12)
+
+
+def test_the_trained_diagram_is_that_of_the_closed_form_away_from_boundaries(tmp_path):
+    found = diagram.phase_diagram(2, tmp_path / "run", points=7, restarts=4, steps=300)
+    assert found.away.sum() > 15
+    assert found.agreement(found.away) >= 0.95
+    assert found.agreement() > 0.85
+    # Ignoring a feature costs what the closed form says; superposition a little less than its own.
+    ratio = found.loss.min(-1) / found.closed_form.min(0)
+    assert np.median(ratio) == pytest.approx(1, abs=0.03)
+    edges = diagram.boundaries(found)
+    assert len(edges) == 7
+    for edge in edges:
+        assert edge.lower <= edge.density <= edge.upper
+        assert 0.7 < edge.density / edge.closed_form < 1.5
+    # Loaded, not trained again.
+    again = diagram.phase_diagram(2, tmp_path / "run", points=7, restarts=4, steps=300)
+    np.testing.assert_array_equal(again.loss, found.loss)
+
+
+def test_neighbours_of_a_boundary_and_ties_do_not_count_as_away():
+    density, importance = np.array([0.05, 0.1, 0.2, 0.9, 0.95, 1.0]), np.array([2.0, 4.0, 8.0])
+    closed = np.stack(list(pf.superposition_losses(density, importance[:, None]).values()))
+    made = diagram.Diagram(2, density, importance, np.zeros((3, 6, 1)), np.zeros((3, 6, 1), int), closed)
+    assert made.expected.tolist() == [[2, 2, 2, 1, 1, 1], [2, 2, 2, 1, 1, 1], [2, 2, 1, 1, 1, 1]]
+    assert made.away.tolist()[1] == [True, False, False, False, True, True]
+    tied = diagram.Diagram(2, density, importance, made.loss, made.phase, np.ones_like(closed))
+    assert not tied.away.any()
+
+
+# Pentagon to digons
+
+
+def test_a_crossing_of_curves_is_found_to_the_order_of_a_cubic():
+    ratio = np.arange(1, 0.01, -0.02)
+    at, slope, bend = pentagon.cross(ratio, 0.01 * 0.3**0.5 - 0.01 * ratio**0.5)
+    assert at == pytest.approx(0.3, abs=1e-5)
+    assert slope == pytest.approx(-0.005 / 0.3**0.5, rel=0.05)
+    assert 0 <= bend < 1e-4
+
+
+def test_branches_tell_their_crossing_and_where_they_end():
+    ratio = np.linspace(1, 0.1, 10)
+    full, digons = np.concatenate([1.1 * polygon(5)]), np.array([[1.0, -1, 0, 0, 0], [0, 0, 1, -1, 0]])
+    W = np.stack([[full] * 7 + [digons] * 3, [digons] * 10]).astype(np.float32)
+    loss = np.stack([0.004 + 0.005 * ratio, 0.0165 * ratio + 0.0017])
+    made = pentagon.Branches(ratio, W, np.zeros((2, 10, 5)), np.stack([loss, loss]), np.zeros((2, 10)))
+    at, error, height = made.crossing
+    assert at == pytest.approx(0.0023 / 0.0115)
+    assert error < 1e-9
+    assert height == pytest.approx(0.004 + 0.005 * at)
+    assert made.last_pentagon() == pytest.approx((0.4, 0.3))
+    assert made.first_digons() == 1
+
+
+# Pairs
+
+
+def test_pairs_are_judged_by_the_angle_between_them():
+    side = np.array([[1, np.cos(1.2)], [0, np.sin(1.2)]])
+    verdicts = {
+        correlated.ORTHOGONAL: [[1, 0, -1, 0], [0, 1, 0, -1]],
+        correlated.OPPOSITE: [[1, -1, 0, 0], [0, 0, 1, -1]],
+        correlated.COLLAPSED: [[0.7, 0.7, 0, 0], [0, 0, 0.7, 0.7]],
+        correlated.SIDE_BY_SIDE: np.concatenate([side, -side], axis=1),
+        correlated.OTHERWISE: [[1, 1, 1, 0], [0, 0, 0, 1]],
+    }
+    for verdict, W in verdicts.items():
+        assert correlated.judged(np.array(W, float))[2] == verdict
+    inside, others, _ = correlated.judged(np.array(verdicts[correlated.ORTHOGONAL], float))
+    assert inside.tolist() == [0, 0]
+    assert sorted(others.tolist()) == [-1, -1, 0, 0]
+
+
+def test_opposites_never_active_together_become_opposite(tmp_path, monkeypatch):
+    monkeypatch.setattr(correlated, "CASES", correlated.CASES[3:])
+    [found] = correlated.demonstrations(tmp_path, steps=700)
+    assert found.verdict == found.case.expected
+    assert found.loss < 1e-4
+
+
+# Energy levels
+
+
+def planted(rng, coincide, n_instances=80):
+    """One feature of each restart jumps from 0 to 1/2; its own loss drops there, or somewhere else."""
+    steps = np.unique(np.geomspace(10, 100_000, 200).astype(int))
+    sample = np.arange(len(steps))
+    rows, losses = [], []
+    for i in range(n_instances):
+        at = rng.integers(60, 180)
+        rows += [(int(s), i, 0, 0.5 * (k >= at) + 0.001 * rng.normal()) for k, s in enumerate(steps)]
+        drop = at if coincide else rng.integers(60, 180)
+        # A fall that all share, then a plateau, then the drop.
+        curve = np.exp(-np.minimum(sample, 30) / 6) * np.where(sample >= drop, 0.5, 1)
+        losses += [(i, int(s), float(v)) for s, v in zip(steps, curve, strict=True)]
+    geometry = pl.DataFrame(rows, schema=["step", "instance", "feature", "dimensionality"], orient="row")
+    return geometry, pl.DataFrame(losses, schema=["instance", "step", "value"], orient="row")
+
+
+def test_jumps_with_drops_of_their_own_coincide_and_others_do_not():
+    rng = np.random.default_rng(0)
+    found = jumps.compared(*planted(rng, coincide=True))
+    assert found.jumps.height == 80
+    assert found.jumps["size"].to_numpy() == pytest.approx([0.5] * 80, abs=0.01)
+    assert found.p_value < 0.001
+    assert found.mean_drop > 3 * found.chance_drop
+    assert found.mean_drop == pytest.approx(np.log(2), abs=0.01)
+    assert found.jumps["coincides"].mean() > 0.8
+    by_chance = [jumps.compared(*planted(rng, coincide=False), pairings=200) for _ in range(8)]
+    assert sum(each.jumps["coincides"].sum() for each in by_chance) <= 4
+    assert np.median([each.p_value for each in by_chance]) > 0.1
+
+
+def test_drops_are_measured_over_a_tenth_of_a_decade():
+    steps = np.array([0, 100, 112, 125, 400])
+    log_loss = np.array([[0.0, -1.0, -2.0, -4.0, -8.0]])
+    # Around 112: from 100 to 125 (10^±0.05 = 0.89 to 1.12). Where no other checkpoint is so near: from the last one.
+    assert jumps.drops_around(log_loss, steps).tolist() == [[0.0, 2.0, 3.0, 2.0, 4.0]]
+
+
+# The lab
+
+
+def test_one_call_trains_archives_and_writes_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(correlated, "CASES", correlated.CASES[::3])
+    superposition.run(tmp_path / "runs", tmp_path / "page.html", parts=["pairs"], command="phaseflow lab superposition")
+    text = (tmp_path / "page.html").read_text()
+    for word in ("Correlated features", "orthogonal", "phaseflow lab superposition", "Reproduce"):
+        assert word in text
+    assert "cases lie as the paper finds them" in capsys.readouterr().out
+    assert pf.open(tmp_path / "runs").feature_geometry()["run"].n_unique() == 2
+
+
+def test_the_command_names_its_parts_and_its_page(tmp_path, monkeypatch):
+    called = {}
+    monkeypatch.setattr(superposition, "run", lambda *args, **more: called.update(more, args=args))
+    done = CliRunner().invoke(
+        app, ["lab", "superposition", "--diagram", "--levels", "--report", str(tmp_path / "p.html"), "--size", "0.5"]
+    )
+    assert done.exit_code == 0, done.output
+    assert called["parts"] == ["diagram", "levels"]
+    assert called["args"][1] == tmp_path / "p.html"
+    assert called["size"] == 0.5
+    CliRunner().invoke(app, ["lab", "superposition"])
+    assert called["parts"] == ["diagram", "pentagon", "pairs", "levels"]
+
+
+def test_unknown_parts_and_sizes_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match="expected some of diagram, pentagon, pairs, levels"):
+        superposition.run(tmp_path, tmp_path / "page.html", parts=["diagrams"])
+    with pytest.raises(ParameterError, match="size is 0"):
+        superposition.run(tmp_path, tmp_path / "page.html", size=0)
