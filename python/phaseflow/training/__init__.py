@@ -24,6 +24,7 @@ from phaseflow.training.presets import demo_configs, tiny_config
 from phaseflow.training.probe import ProbeConfig, evaluate, repeated_tokens
 from phaseflow.training.repeats import RepeatsConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
+from phaseflow.training.stack import train_stacked
 from phaseflow.training.together import train_together
 from phaseflow.training.token_file import TokenFileConfig
 
@@ -58,5 +59,6 @@ __all__ = [
     "repeated_tokens",
     "tiny_config",
     "train",
+    "train_stacked",
     "train_together",
 ]

@@ -95,6 +95,7 @@ class TrainingRun:
             per_token_loss=seen.per_token_loss,
             weights=self.model.weights() if self.checkpoints[step] % config.weights_every == 0 else None,
         )
+        self._archived = step
         best = max(
             probe.best_prefix_matching(seen.attention[name], self._probes[name].tokens, self.data.bos)
             for name in patterned
