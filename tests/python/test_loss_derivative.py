@@ -57,7 +57,8 @@ def test_the_slope_agrees_with_its_definition(per_token_loss, bandwidth):
     found = pf.loss_log_derivative(per_token_loss, bandwidth=bandwidth)
     expected = oracle.loss_log_derivative(per_token_loss, bandwidth)
     assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+    rtol = 1e-6 if per_token_loss.itemsize == 2 else 1e-8  # the weights' errors come from single precision
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol / 10)
 
 
 # Laws

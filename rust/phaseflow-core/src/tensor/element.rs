@@ -5,7 +5,8 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::half_precision::{bf16_to_f32, f16_to_f32};
+use super::half_precision::{bf16_to_f32, f16_to_f32, widen_f16};
+use crate::vectorize::vectorize;
 
 /// The stored type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,11 +60,12 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn singles(_: &[Self]) -> Option<&[f32]> {
         None
     }
-    /// Whether [`Element::widen`] is worth its extra store: where the processor has an instruction for many at once.
-    const WIDENS: bool = false;
     /// Many values in single precision, as long as each other.
     fn widen(from: &[Self], into: &mut [f32]) {
-        into.iter_mut().zip(from).for_each(|(into, value)| *into = value.to_f32());
+        vectorize(
+            #[inline(always)]
+            || into.iter_mut().zip(from).for_each(|(into, value)| *into = value.to_f32()),
+        );
     }
 }
 
@@ -81,9 +83,8 @@ impl Element for f16 {
     fn sixteen_bits(numbers: &[Self]) -> Option<&[u16]> {
         Some(numbers.reinterpret_cast())
     }
-    const WIDENS: bool = true;
     fn widen(from: &[Self], into: &mut [f32]) {
-        from.convert_to_f32_slice(into);
+        widen_f16(from.reinterpret_cast(), into);
     }
 }
 
