@@ -69,11 +69,17 @@ def positions(case, tensor, options):
         }
     seconds = interleave(contenders, options.rounds)
     mean, error = contenders["phaseflow"]()
+    rtol = tolerance(tensor)
     for checkpoint in (0, options.checkpoints - 1):
         exact = tensor[checkpoint].double().numpy()
-        np.testing.assert_allclose(mean[checkpoint], exact.mean(0), rtol=1e-13)
-        np.testing.assert_allclose(error[checkpoint], exact.std(0, ddof=1) / options.batch**0.5, rtol=1e-11)
+        np.testing.assert_allclose(mean[checkpoint], exact.mean(0), rtol=rtol)
+        np.testing.assert_allclose(error[checkpoint], exact.std(0, ddof=1) / options.batch**0.5, rtol=100 * rtol)
     return compare(case, seconds, "phaseflow")
+
+
+def tolerance(tensor):
+    """Sixteen losses of sixteen bits are summed in single precision, all others in double."""
+    return 1e-8 if tensor.element_size() == 2 else 1e-13
 
 
 def summary(case, tensor, options):
@@ -100,8 +106,8 @@ def summary(case, tensor, options):
     seconds = interleave(contenders, options.rounds)
     found = contenders["phaseflow"]()
     exact = tensor[0].double().numpy()
-    np.testing.assert_allclose(found.mean[0], exact.mean(0), rtol=1e-13)
-    np.testing.assert_allclose(found.variance[0], exact.var(0, ddof=1), rtol=1e-11)
+    np.testing.assert_allclose(found.mean[0], exact.mean(0), rtol=tolerance(tensor))
+    np.testing.assert_allclose(found.variance[0], exact.var(0, ddof=1), rtol=100 * tolerance(tensor))
     np.testing.assert_array_equal(found.late_minus_early[0], exact[:, late - 1] - exact[:, early - 1])
     assert not found.undefined.any()
     return compare(case, seconds, "phaseflow")
