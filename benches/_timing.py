@@ -133,7 +133,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "absent"
-    for package in ("changeforest", "fastcpd", "ruptures-rs", "rustures", "skchange"):
+    for package in ("transformer_lens", "changeforest", "fastcpd", "ruptures-rs", "rustures", "skchange"):
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
