@@ -100,17 +100,18 @@ def ablations(runs: list[Measured]) -> go.Figure:
             continue
         names, changes, errors, colours = zip(*rows, strict=True)
         figure.add_bar(
-            x=list(names),
-            y=list(changes),
-            error_y={"type": "data", "array": [2 * error for error in errors], "color": INK, "thickness": 1.2},
+            y=list(names),
+            x=list(changes),
+            orientation="h",
+            error_x={"type": "data", "array": [2 * error for error in errors], "color": INK, "thickness": 1.2},
             marker_color=list(colours) if induction else rgba(MUTED, 0.6),
             name="induction head" if induction else "other head",
-            hovertemplate="%{x}<br>%{y:+.3f} nats<extra></extra>",
+            hovertemplate="%{y}<br>%{x:+.3f} nats<extra></extra>",
         )
     order = [f"{run.job.name} {head}" for run in shown for head in run.ablated]
-    figure.update_xaxes(categoryorder="array", categoryarray=order, tickangle=-40, automargin=True)
-    figure.update_yaxes(title_text="change of the score without it, nats")
-    return styled(figure, height=430)
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True)
+    figure.update_xaxes(title_text="change of the in-context learning score without the head, nats")
+    return styled(figure, height=140 + 24 * len(order))
 
 
 def agreement(copying: pl.DataFrame) -> go.Figure:
