@@ -20,7 +20,7 @@ from phaseflow.training import train
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("markov")
-    for name, config in markov_configs(range(1), steps=400).items():
+    for name, config in markov_configs(range(1), steps=300).items():
         train(config, root / name)
     return root
 

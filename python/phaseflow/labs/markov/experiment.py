@@ -52,7 +52,7 @@ def markov_configs(
             batches=BatchConfig(batch_size=16),
             optimiser=OptimiserConfig(learning_rate=LearningRate(peak=1.5e-3, warmup_steps=10)),
             checkpoints=Checkpoints(n_log=100),  # windows are sought over log steps
-            probes=ProbeConfig(n_repeated=10, n_text=100),
+            probes=ProbeConfig(n_repeated=10, n_text=64),
             weights_every=10,
             seed=seed,
         )
