@@ -13,7 +13,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 torch.set_num_threads(1)  # matrices this small only wait for each other
 
+from typer.testing import CliRunner
+
 from phaseflow.archive import Run
+from phaseflow.cli import app
 from phaseflow.exceptions import DtypeError, MissingDataError, ParameterError, ShapeError
 from phaseflow.training import (
     BatchConfig,
@@ -114,6 +117,34 @@ def test_the_record_names_the_kind_and_the_fingerprint(kind: Callable[[Path], Da
     data = config.corpus.build()
     record = config.as_record(data)["corpus"]
     assert (record["kind"], record["fingerprint"]) == (config.corpus.kind, data.fingerprint)
+
+
+@pytest.mark.parametrize("kind", [text, bare, repeats])
+def test_the_command_trains_on_it(kind: Callable[[Path], DataConfig], tmp_path: Path) -> None:
+    config = kind(tmp_path)
+    source = {"text": getattr(config, "source", ""), "token file": getattr(config, "path", "")}.get(
+        config.kind, "repeats"
+    )
+    sizes = [
+        "--vocabulary",
+        "300",
+        "--context",
+        "100",
+        "--d-model",
+        "8",
+        "--steps",
+        "3",
+        "--batch-size",
+        "2",
+        "--layers",
+        "1",
+        "--smeared-keys",
+    ]
+    done = CliRunner().invoke(app, ["train", str(tmp_path / "run"), "--source", source, "--decay", "cosine", *sizes])
+    assert done.exit_code == 0, done.output
+    record = Run(tmp_path / "run").config
+    assert (record["corpus"]["kind"], record["model"]["smeared_keys"]) == (config.kind, True)
+    assert record["optimiser"]["learning_rate"]["decay"] == "cosine"
 
 
 # Token files

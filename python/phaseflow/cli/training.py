@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phaseflow.cli.options import Json, Seed
+
+if TYPE_CHECKING:
+    from phaseflow.training import DataConfig
 
 
 def demo(
@@ -30,24 +33,42 @@ def train(
         Path, typer.Argument(help="The run's directory; a run that was stopped goes on.", show_default=False)
     ],
     source: Annotated[
-        str, typer.Option(help="'stdlib' (Python's own source files), or a folder or file of text.")
+        str,
+        typer.Option(
+            help="'stdlib' (Python's own source files), a folder or file of text, a .npy or .bin file of tokens, or "
+            "'repeats' (random passages over and over)."
+        ),
     ] = "stdlib",
     layers: Annotated[int, typer.Option(help="Number of layers.")] = 2,
     heads: Annotated[int, typer.Option(help="Heads of a layer.")] = 2,
     d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = 64,
     d_mlp: Annotated[int | None, typer.Option(help="Width of the MLP; attention only without it.")] = None,
     positions: Annotated[str, typer.Option(help="relative, rotary, press or learned.")] = "relative",
+    smeared_keys: Annotated[
+        bool, typer.Option("--smeared-keys", help="Mix each key with the one before it, by a trained number a head.")
+    ] = False,
     context: Annotated[int, typer.Option(help="Tokens of a sequence.")] = 512,
-    vocabulary: Annotated[int, typer.Option(help="Size of the byte-pair vocabulary.")] = 512,
+    vocabulary: Annotated[
+        int, typer.Option(help="Size of the vocabulary: of the byte pairs to learn, or of the tokens in a file.")
+    ] = 512,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the tokens in a .bin file; uint16 without it.", show_default=False)
+    ] = None,
     steps: Annotated[int, typer.Option(help="Updates.")] = 8_000,
     batch_size: Annotated[int, typer.Option(help="Sequences of an update.")] = 2,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 4e-3,
     warmup_steps: Annotated[int, typer.Option(help="Steps until the peak is reached.")] = 100,
+    decay: Annotated[str, typer.Option(help="Of the learning rate after warm-up: constant or cosine.")] = "constant",
+    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = 0.01,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 on CUDA.")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints, besides log-spaced ones.")] = 125,
     device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Train one transformer on text and record its archive. Needs phaseflow's extra "train"."""
+    """Train one transformer and record its archive. Needs phaseflow's extra "train".
+
+    On several devices: torchrun --nproc-per-node 4 -m phaseflow train ...; the batch is shared among them.
+    """
     # Read when torch loads its OpenMP: threads that wait sleep instead of spinning. On two busy cores a step of the
     # demo's model took 364 ms on two spinning threads, 41 to 57 ms on two that sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -62,18 +83,37 @@ def train(
             d_model=d_model,
             d_mlp=d_mlp,
             positions=positions,  # type: ignore[arg-type]  # checked there, by name
+            smeared_keys=smeared_keys,
         ),
         steps=steps,
-        corpus=training.CorpusConfig(source=source, n_vocab=vocabulary),
+        corpus=data_of(source, vocabulary, dtype),
         batches=training.BatchConfig(batch_size=batch_size),
         optimiser=training.OptimiserConfig(
-            learning_rate=training.LearningRate(peak=learning_rate, warmup_steps=warmup_steps)
+            learning_rate=training.LearningRate(
+                peak=learning_rate,
+                warmup_steps=warmup_steps,
+                decay=decay,  # type: ignore[arg-type]  # checked there, by name
+            ),
+            weight_decay=training.WeightDecay(weight_decay),
         ),
         checkpoints=training.Checkpoints(dense_every=checkpoint_every),
+        precision=precision,  # type: ignore[arg-type]  # checked there, by name
         seed=seed,
     )
     training.train(config, run, device=device, label=f"training {run.name}")
-    typer.echo(f"recorded {run}; next: phaseflow report {run}")
+    if os.environ.get("RANK", "0") == "0":  # the one process of torchrun's that records
+        typer.echo(f"recorded {run}; next: phaseflow report {run}")
+
+
+def data_of(source: str, vocabulary: int, dtype: str | None) -> "DataConfig":
+    """The data that a source names."""
+    from phaseflow import training
+
+    if source == training.RepeatsConfig.kind:
+        return training.RepeatsConfig(n_vocab=vocabulary)
+    if source.endswith((".npy", ".bin")):
+        return training.TokenFileConfig(source, n_vocab=vocabulary, dtype=dtype)
+    return training.CorpusConfig(source=source, n_vocab=vocabulary)
 
 
 def ablate(

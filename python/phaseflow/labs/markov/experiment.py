@@ -80,7 +80,7 @@ def run(out: Path, page: Path, *, seeds: int, seed: int = 0) -> Findings:
     console.print()
     terminal.print_table(findings.claims, empty="")
     console.print()
-    terminal.print_table(findings.verdicts, empty="")
+    terminal.print_table(report.readable(findings.verdicts), empty="")
     console.print(
         f"\n[bold]{page}[/] has the figures; open it in a browser. "
         f"[dim]{(time.monotonic() - began) / 60:.1f} minutes; the runs are kept in {out}.[/]"

@@ -92,8 +92,12 @@ def runs_with_heads(findings: Findings) -> list[str]:
 
 
 def readable(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The verdicts with p-values as people read them."""
-    return verdicts.with_columns(pl.col(schema.P_VALUE).map_elements(words.probability, return_dtype=pl.String))
+    """The verdicts as people read them: whole steps, p-values in words, a dash where nothing was found."""
+    numbers = [name for name in verdicts.columns if verdicts[name].dtype.is_numeric() and name != schema.P_VALUE]
+    return verdicts.with_columns(
+        pl.col(schema.P_VALUE).map_elements(words.probability, return_dtype=pl.String).fill_null("–"),
+        *(pl.col(name).map_elements(page.number, return_dtype=pl.String).fill_null("–") for name in numbers),
+    )
 
 
 def windows_table(findings: Findings) -> pl.DataFrame:
