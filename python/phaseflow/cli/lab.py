@@ -83,3 +83,27 @@ def superposition(
     parts = [part for part, wanted in asked.items() if wanted] or list(asked)
     command = shlex.join(["phaseflow", *sys.argv[1:]])
     experiment.run(out, output, parts=parts, size=size, seed=seed, command=command)
+
+
+@lab.command("double-descent")
+def double_descent(
+    out: Annotated[Path, typer.Option(help="Directory of the archives; what is trained already is kept.")] = Path(
+        "runs/double-descent"
+    ),
+    output: Annotated[Path, typer.Option("--report", help="The page to write.")] = Path("double-descent.html"),
+    examples: Annotated[
+        list[int] | None, typer.Option(min=1, help="Size of the data set; may be repeated. By default 3 to 4,000.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=20, help="Updates of each model: 50,000 in the paper.")] = 5000,
+    seed: Seed = 0,
+) -> None:
+    """Examples, then features: a toy model over the size of its data set, and what its test loss does in between.
+
+    The reduced setting of Henighan 2023: 1,000 features in two dimensions. No peak is asserted.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from phaseflow.labs import double_descent as experiment
+
+    sizes = tuple(examples or experiment.SIZES)
+    command = shlex.join(["phaseflow", *sys.argv[1:]])
+    experiment.run(out, output, sizes=sizes, steps=steps, seed=seed, command=command)

@@ -3,11 +3,14 @@
 from phaseflow.training.toy.config import FeatureSet, Instance, ToyConfig, ToyOptimiser, varied_density
 from phaseflow.training.toy.data import SparseFeatures
 from phaseflow.training.toy.expectation import Quadrature, pattern_probabilities, quadrature
+from phaseflow.training.toy.finite import FiniteConfig, FiniteResult, train_finite
 from phaseflow.training.toy.loop import train_toy
 from phaseflow.training.toy.model import ToyWeights, initial_weights, toy_losses, toy_output
 
 __all__ = [
     "FeatureSet",
+    "FiniteConfig",
+    "FiniteResult",
     "Instance",
     "Quadrature",
     "SparseFeatures",
@@ -19,6 +22,7 @@ __all__ = [
     "quadrature",
     "toy_losses",
     "toy_output",
+    "train_finite",
     "train_toy",
     "varied_density",
 ]
