@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from phaseflow import schema
+from phaseflow.analysis.losses import EXPECTED, defect
 from phaseflow.analysis.tables import BYTES, PROBLEM_SCHEMA, OnProgress
-from phaseflow.analysis.token_changes import defect
 from phaseflow.archive import RunSource
-from phaseflow.exceptions import CorruptArchiveError, UnknownNameError
+from phaseflow.exceptions import UnknownNameError
 from phaseflow.metrics.function_space import function_space
 
 _PREFIX = "loss/"
@@ -92,17 +92,13 @@ def rows_by_space(
             probe = run.probes.get(name.removeprefix(_PREFIX))
             if probe is None or len(shape) != 2:
                 continue
-            try:
-                found = defect(run, step, name)
-            except CorruptArchiveError as error:
-                found = str(error)
+            found = defect(run, step, name)
             if found is None:
                 spaces[name, probe.tokens_hash, tuple(shape)].append(
                     Checkpoint(run, step, name, math.prod(shape) * BYTES[dtype])
                 )
             else:
-                expected = "readable losses, most of them finite"
-                problems.append((run.name, file, f"{name} at step {step}", expected, found))
+                problems.append((run.name, file, f"{name} at step {step}", EXPECTED, found.text))
     return spaces
 
 

@@ -121,7 +121,7 @@ def phase_changes(
 ) -> pl.DataFrame:
     """The windows of all runs, from their tables; see :meth:`phaseflow.Archive.phase_changes`."""
     matching = heads.filter(pl.col(schema.METRIC) == PREFIX_MATCHING)
-    panels = [
+    panels: list[tuple[pl.DataFrame, dict[str, Any]]] = [
         (as_curves(in_context, IN_CONTEXT_LEARNING), {"level": level}),
         (as_curves(matching, PREFIX_MATCHING), {"level": level, "fdr": level}),
         (as_curves(loss_curve, LOSS), {"level": level, "variance": "auto"}),  # its noise falls with it

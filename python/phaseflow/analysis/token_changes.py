@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from phaseflow import schema
 from phaseflow._core import checksum
+from phaseflow.analysis.losses import EXPECTED, defect
 from phaseflow.analysis.repeats import repeat_lengths
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress, bytes_of
 from phaseflow.archive import DerivedWhole, Probe, RunSource
-from phaseflow.exceptions import CorruptArchiveError
 from phaseflow.metrics._token_scan import token_breaks
 from phaseflow.metrics.token_change import SIMULATIONS, check_rate, table
 
@@ -107,14 +107,12 @@ def of_probe(run: RunSource, probe: str, options: dict[str, Any]) -> dict[str, p
     if tables is None:
         problems, readable, damaged = [], [], False
         for step, file in files.items():
-            try:
-                found = defect(run, step, name)
-            except CorruptArchiveError as error:
-                found, damaged = str(error), True
+            found = defect(run, step, name)
             if found is None:
                 readable.append(step)
             else:
-                problems.append((file, f"{name} at step {step}", "readable losses, most of them finite", found))
+                problems.append((file, f"{name} at step {step}", EXPECTED, found.text))
+                damaged |= found.unreadable
         tables = {name: pl.DataFrame(schema=columns) for name, columns in _TABLES.items()}
         if len(readable) >= LEAST_CHECKPOINTS:
             tables["changes"], tables["places"], untested = computed(run, probe, readable, options)
@@ -179,14 +177,6 @@ def computed(
         }
     )
     return changes, places, int(np.isnan(breaks.p_value).sum())
-
-
-def defect(run: RunSource, step: int, name: str) -> str | None:
-    """Why a checkpoint's losses are not used: so many of them undefined that it would cost most tokens."""
-    sample = np.asarray(run.tensor(step, name)).reshape(-1)
-    sample = sample[:: max(1, sample.size // 4096)].astype(np.float32)
-    share = 1.0 - float(np.isfinite(sample).mean())
-    return f"{100 * share:.0f}% NaN or infinite; the checkpoint is left out" if share > 0.5 else None
 
 
 def predicted(probe: Probe, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
