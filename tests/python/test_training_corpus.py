@@ -72,6 +72,17 @@ def test_one_long_file_is_split_by_its_parts(tmp_path: Path) -> None:
     assert len(corpus.train.bounds) + len(corpus.held_out.bounds) == 100 + 2
 
 
+def test_parts_of_a_novel_stand_in_for_files(tmp_path: Path) -> None:
+    novel = "".join(f"{number:09} " for number in range(60_000))
+    (tmp_path / "novel.txt").write_text(novel)
+    (tmp_path / "story.txt").write_text(novel[:400_000])
+    found = list(read_texts(str(tmp_path)))
+    assert [name for name, _ in found] == [f"novel.txt:{start}" for start in range(0, 600_000, 100_000)] + ["story.txt"]
+    assert "".join(text for name, text in found if name.startswith("novel")) == novel
+    corpus = build_corpus(config_of(tmp_path, held_out_share=0.4))
+    assert len(corpus.train.bounds) + len(corpus.held_out.bounds) == 7 + 2
+
+
 def test_bytes_that_are_not_text_are_passed_over(tmp_path: Path) -> None:
     (write_text(tmp_path, n_files=2) / "image.txt").write_bytes(b"\xff\xfe\x00")
     assert [name for name, _ in read_texts(str(tmp_path))] == ["file00.py", "file01.py"]
@@ -82,7 +93,8 @@ def test_a_source_that_cannot_serve_says_so(tmp_path: Path) -> None:
         build_corpus(config_of(tmp_path / "nowhere"))
     with pytest.raises(MissingDataError, match="both sides of the split need at least one"):
         build_corpus(config_of(write_text(tmp_path / "one", n_files=1)))
-    with pytest.raises(ParameterError, match="n_vocab must be over 256"):
-        CorpusConfig(n_vocab=200)
+    for n_vocab in (256, 65_537):
+        with pytest.raises(ParameterError, match=r"n_vocab must be over 256 .* at most 65536"):
+            CorpusConfig(n_vocab=n_vocab)
     with pytest.raises(ParameterError, match="held_out_share"):
         CorpusConfig(held_out_share=1.0)

@@ -2,7 +2,8 @@
 
 The vocabulary is learned from the training files alone. A file is held out when a hash of its path says so, so the
 split depends on nothing but names. Tokens of one file never border those of another: every sequence is cut from a
-single file.
+single file. The parts of a very long file, a novel, stand in for files: of a few novels one would be all held out, or
+none.
 
 `stdlib` names the Python standard library's own source files, which every machine has. Left out are its tests (more
 text than everything else together, much of it near-copies), `encodings` and `pydoc_data` (character tables and one
@@ -28,6 +29,9 @@ from phaseflow.training.split import Split
 STDLIB = "stdlib"
 _NOT_CODE = {"test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "dist-packages", "__pycache__"}
 _BYTES = 256  # a byte-level vocabulary starts from every byte
+_MOST = 1 << 16  # tokens are held in two bytes each
+_LONG = 500_000  # characters; longer than any file of the standard library
+_PART = 100_000  # characters of a part of a longer file
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,10 @@ class CorpusConfig:
     held_out_share: float = 0.1  # of files
 
     def __post_init__(self) -> None:
-        if self.n_vocab <= _BYTES:
-            raise ParameterError(f"n_vocab must be over {_BYTES} (every byte and a start token), got {self.n_vocab}")
+        if not _BYTES < self.n_vocab <= _MOST:
+            raise ParameterError(
+                f"n_vocab must be over {_BYTES} (every byte and a start token) and at most {_MOST}, got {self.n_vocab}"
+            )
         if not 0.0 < self.held_out_share < 1.0:
             raise ParameterError(f"held_out_share must lie between 0 and 1, got {self.held_out_share}")
 
@@ -119,24 +125,32 @@ def build_corpus(config: CorpusConfig) -> Corpus:
 
 
 def read_texts(source: str) -> Iterator[tuple[str, str]]:
-    """Name and text of every file, in the order of names; a file that is not UTF-8 is passed over."""
+    """Name and text of every file, or part of a long one, in the order of names; what is not UTF-8 is passed over."""
     root = Path(sysconfig.get_path("stdlib") if source == STDLIB else source)
     if not root.exists():
         raise MissingDataError(f"source {source!r} is neither {STDLIB!r} nor a file or folder that exists")
     if root.is_file():
         # One long text: its parts stand in for files, so that a part of it can be held out.
         text = root.read_text("utf-8")
-        part = max(1, -(-len(text) // 100))
-        yield from ((f"{root.name}:{start}", text[start : start + part]) for start in range(0, len(text), part))
+        yield from parts(root.name, text, max(1, -(-len(text) // 100)))
         return
     for path in sorted(path for path in root.rglob("*") if path.suffix in {".py", ".txt"} and path.is_file()):
         name = path.relative_to(root)
         if source == STDLIB and (path.suffix == ".txt" or _NOT_CODE & set(name.parts)):
             continue
         try:
-            yield name.as_posix(), path.read_text("utf-8")
+            text = path.read_text("utf-8")
         except UnicodeDecodeError:
             continue
+        if len(text) > _LONG:
+            yield from parts(name.as_posix(), text, _PART)
+        else:
+            yield name.as_posix(), text
+
+
+def parts(name: str, text: str, length: int) -> Iterator[tuple[str, str]]:
+    """Name and text of each part of a file, `length` characters but for the last."""
+    return ((f"{name}:{start}", text[start : start + length]) for start in range(0, len(text), length))
 
 
 def is_held_out(name: str, share: float) -> bool:
