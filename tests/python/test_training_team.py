@@ -16,7 +16,7 @@ torch.set_num_threads(1)  # matrices this small only wait for each other
 
 import phaseflow
 from phaseflow.archive import Run
-from phaseflow.exceptions import ParameterError
+from phaseflow.exceptions import MissingDataError, ParameterError
 from phaseflow.training import RepeatsConfig, TrainConfig, Transformer, tiny_config, train
 from phaseflow.training.loop import loss_function
 from phaseflow.training.team import Team
@@ -81,6 +81,16 @@ def test_two_processes_train_the_model_of_one_also_when_killed_in_between(
 def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
     with pytest.raises(ParameterError, match="batch_size is 5, 2 processes cannot share it evenly"):
         Team(0, 2, "cpu").check(5, 0)
+
+
+def test_processes_that_found_different_states_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(into: list[int | None], mine: int) -> None:
+        into[:] = [mine, 40]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    Team(0, 2, "cpu").check(4, 40)
+    with pytest.raises(MissingDataError, match=r"from steps \[0, 40\]: the run's directory must be the same for all"):
+        Team(0, 2, "cpu").check(4, 0)
 
 
 def test_each_process_takes_other_rows_and_together_all() -> None:

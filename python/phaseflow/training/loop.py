@@ -97,7 +97,7 @@ def loss_function(model: Transformer, config: TrainConfig, us: Team) -> Callable
     Probes are looked at with the model itself: in float32, uncompiled.
     """
     on_gpu = us.device.startswith("cuda")
-    module: nn.Module = DistributedDataParallel(model) if us.size > 1 else model
+    module: nn.Module = DistributedDataParallel(model, broadcast_buffers=False) if us.size > 1 else model
     compiled = config.compile is True or (config.compile == "auto" and on_gpu)
     forward = torch.compile(module) if compiled else module
     half = config.precision == "bfloat16" or (config.precision == "auto" and on_gpu)
