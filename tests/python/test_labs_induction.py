@@ -13,11 +13,13 @@ torch.set_num_threads(1)  # matrices this small only wait for each other
 
 import numpy as np
 import polars as pl
+from rich.console import Console
 from typer.testing import CliRunner
 
 import phaseflow as pf
 from phaseflow.archive import Run
 from phaseflow.cli import app
+from phaseflow.exceptions import UnknownNameError
 from phaseflow.labs.induction import budget, claims, lab, sweep
 from phaseflow.labs.induction.deciding import above, from_counts, over_seeds, share_interval
 from phaseflow.labs.induction.measured import Measured, Turn, bumps, sharpest_turn
@@ -233,18 +235,32 @@ def test_the_most_decisive_runs_come_first_and_nothing_comes_twice():
     assert sweep.OTHER_TEXT not in {job.variant for job in jobs(text=None)}
 
 
-def test_every_variant_differs_from_the_base_in_one_thing():
-    base = config_of(Job(sweep.TWO, 3), text=None)
+@pytest.mark.parametrize("scale", ["small", "full"])
+def test_every_variant_differs_from_the_base_in_one_thing(scale):
+    base = config_of(Job(sweep.TWO, 3), text=None, scale=scale)
     for variant in (sweep.ONE, *sweep.SECOND):
-        other = config_of(Job(variant, 3), text="novels")
+        other = config_of(Job(variant, 3), text="novels", scale=scale)
         changed = [name for name in vars(base) if getattr(base, name) != getattr(other, name)]
         assert len(changed) == 1, variant
         assert other.seed == 3
-    assert config_of(Job(sweep.OTHER_TEXT, 0), text="novels").corpus.source == "novels"
-    assert config_of(Job(sweep.ONE_SMEARED, 0), text=None).model.smeared_keys
-    schedule = config_of(Job(sweep.OTHER_SCHEDULE, 0), text=None)
+    assert config_of(Job(sweep.OTHER_TEXT, 0), text="novels", scale=scale).corpus.source == "novels"
+    assert config_of(Job(sweep.ONE_SMEARED, 0), text=None, scale=scale).model.smeared_keys
+
+
+def test_the_other_schedule_has_its_events_in_the_record():
+    schedule = config_of(Job(sweep.OTHER_SCHEDULE, 0), text=None, scale="full")
     assert schedule.optimiser.learning_rate.warmup_steps == 1000
     assert schedule.optimiser.weight_decay.changes == ((6000, 0.01),)
+    assert config_of(Job(sweep.OTHER_SCHEDULE, 0), text=None, scale="small").optimiser.learning_rate.warmup_steps == 200
+
+
+def test_the_scale_is_the_full_one_where_the_time_is_enough_and_an_unknown_one_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(budget, "seconds_per_update", lambda configs, device: dict.fromkeys(configs, 0.03))
+    monkeypatch.setattr(budget, "workers", lambda: 2)
+    assert lab.scale_that_fits(15 * 60, "cpu", Console()) == "small"
+    assert lab.scale_that_fits(120 * 60, "cpu", Console()) == "full"
+    with pytest.raises(UnknownNameError, match="scale is 'huge', known: auto, small, full"):
+        lab.run(tmp_path, tmp_path / "page.html", minutes=1, scale="huge")
 
 
 def test_runs_that_do_not_fit_are_left_out_and_shorter_ones_after_them_are_not():
@@ -257,7 +273,7 @@ def test_runs_that_do_not_fit_are_left_out_and_shorter_ones_after_them_are_not()
 
 
 def test_updates_are_timed_on_the_device_they_will_run_on(tiny):
-    config = lab.config_of(Job(sweep.TWO, 0), text=None)
+    config = lab.config_of(Job(sweep.TWO, 0), text=None, scale="full")
     assert 0 < budget._time(config, "cpu") < 60
 
 
@@ -271,7 +287,7 @@ def tiny(monkeypatch, tmp_path):
     base = tiny_config(source)
     model = ModelConfig(n_vocab=300, context=200, n_layers=2, n_heads=2, d_model=16)
 
-    def config(job, *, text):
+    def config(job, *, text, scale):
         return replace(
             base,
             model=replace(model, n_layers=1 if job.variant.startswith("one") else 2),
@@ -287,12 +303,25 @@ def tiny(monkeypatch, tmp_path):
 def test_the_command_trains_decides_and_writes_the_page_and_a_second_call_trains_nothing(tiny, monkeypatch):
     monkeypatch.setattr(budget, "seconds_per_update", lambda configs, device: dict.fromkeys(configs, 0.01))
     page, out = tiny / "page.html", tiny / "runs"
-    call = ["lab", "induction", "--budget", "5", "--runs", "3", "--out", str(out), "--report", str(page)]
+    call = [
+        "lab",
+        "induction",
+        "--budget",
+        "5",
+        "--scale",
+        "full",
+        "--runs",
+        "3",
+        "--out",
+        str(out),
+        "--report",
+        str(page),
+    ]
     done = CliRunner().invoke(app, call, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "3 runs fit" in done.output
     names = ["one-layer/seed0", "two-layer/seed0", "two-layer/seed1"]
-    archive = pf.open(out)
+    archive = pf.open(out / "full")
     assert [run.name for run in archive.runs] == names
     assert all(run.steps[-1] == 30 for run in archive.runs)
     html = page.read_text()
@@ -307,7 +336,9 @@ def test_the_command_trains_decides_and_writes_the_page_and_a_second_call_trains
 
 def test_a_budget_for_nothing_says_what_is_needed(tiny, monkeypatch):
     monkeypatch.setattr(budget, "seconds_per_update", lambda configs, device: dict.fromkeys(configs, 1e3))
-    done = CliRunner().invoke(app, ["lab", "induction", "--budget", "0.1", "--out", str(tiny / "runs")])
+    done = CliRunner().invoke(
+        app, ["lab", "induction", "--budget", "0.1", "--scale", "small", "--out", str(tiny / "runs")]
+    )
     assert done.exit_code != 0
     assert "too small for one run: two-layer/seed0 needs" in str(done.exception)
     assert not (tiny / "runs").exists()
@@ -315,7 +346,7 @@ def test_a_budget_for_nothing_says_what_is_needed(tiny, monkeypatch):
 
 def test_a_run_that_was_stopped_does_not_count(tiny):
     job = Job(sweep.TWO, 0)
-    config = lab.config_of(job, text=None)
+    config = lab.config_of(job, text=None, scale="full")
     from phaseflow.training import train
 
     train(replace(config, steps=10), tiny / "runs" / job.name)

@@ -25,6 +25,7 @@ def induction(
     text: Annotated[
         str | None, typer.Option(help="A folder or file of text: the second data set.", show_default=False)
     ] = None,
+    scale: Annotated[str, typer.Option(help="small, full, or auto: full if the budget is enough for it.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
     runs: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many runs of the sweep.", show_default=False)
@@ -37,7 +38,7 @@ def induction(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from phaseflow.labs import induction as experiment
 
-    experiment.run(out, output, minutes=budget, text=text, device=device, only=runs)
+    experiment.run(out, output, minutes=budget, text=text, scale=scale, device=device, only=runs)
 
 
 @lab.command()

@@ -20,7 +20,7 @@ from phaseflow.training.data import BOS, Data, DataConfig
 from phaseflow.training.loop import train
 from phaseflow.training.markov import MarkovConfig
 from phaseflow.training.model import ModelConfig, Transformer
-from phaseflow.training.presets import demo_configs, tiny_config
+from phaseflow.training.presets import demo_configs, small_configs, tiny_config
 from phaseflow.training.probe import ProbeConfig, evaluate, repeated_tokens
 from phaseflow.training.repeats import RepeatsConfig
 from phaseflow.training.schedule import Checkpoints, LearningRate, WeightDecay
@@ -57,6 +57,7 @@ __all__ = [
     "logits_without",
     "look",
     "repeated_tokens",
+    "small_configs",
     "tiny_config",
     "train",
     "train_stacked",

@@ -17,7 +17,7 @@ from phaseflow.labs.ablations import COPYING_SCORE, ablation_scores
 from phaseflow.labs.induction import budget, claims, page
 from phaseflow.labs.induction.deciding import DOES_NOT, HOLDS, UNDECIDED, Claim
 from phaseflow.labs.induction.measured import Measured, measured
-from phaseflow.labs.induction.sweep import Job, config_of, jobs
+from phaseflow.labs.induction.sweep import AUTO, FULL, SMALL, TWO, Job, check_scale, config_of, jobs
 from phaseflow.reporting import terminal
 from phaseflow.training import Data, TrainConfig, train_together
 from phaseflow.training.device import usable_device
@@ -33,6 +33,7 @@ def run(
     *,
     minutes: float,
     text: str | None = None,
+    scale: str = AUTO,
     device: str | None = None,
     only: int | None = None,
 ) -> list[Claim]:
@@ -47,6 +48,9 @@ def run(
         Of the clock, from the first timing to the page.
     text : str, optional
         A folder or file of text, the second data set; without it those claims stay undecided.
+    scale : {"auto", "small", "full"}
+        How large the base is, see :mod:`phaseflow.labs.induction.sweep`; by default full where two seeds of every
+        variant fit, or nearly.
     device : str, optional
         A torch device; CUDA where there is one, else the CPU.
     only : int, optional
@@ -56,12 +60,18 @@ def run(
     ------
     ParameterError
         Not even the first run fits.
+    UnknownNameError
+        There is no such scale.
     """
     began = time.time()
     console = Console()
+    check_scale(scale)
     device = usable_device(device)
     order = jobs(text=text)[:only]
-    configs = {job: config_of(job, text=text) for job in order}
+    if scale == AUTO:
+        scale = scale_that_fits(60 * (1 - FOR_ANALYSIS) * minutes, device, console)
+    configs = {job: config_of(job, text=text, scale=scale) for job in order}
+    kept, out = out, out / scale
     train(out, configs, deadline=began + 60 * (1 - FOR_ANALYSIS) * minutes, device=device, console=console)
     done = [run for job in order if (run := finished(out / job.name, job, configs[job])) is not None]
     with terminal.progress_bars() as progress:
@@ -71,8 +81,10 @@ def run(
         f"{len(done)} runs, trained and analysed in {(time.time() - began) / 60:.0f} minutes on {escape(device)}"
         f" ({budget.workers()} at once). Every run is {configs[order[0]].steps:,} updates of a small transformer;"
         " variants differ from the two-layer model in one thing."
+        + (" At this scale every training sequence repeats a passage of itself." if scale == SMALL else "")
     )
-    command = ["phaseflow", "lab", "induction", "--budget", f"{minutes:g}", "--out", str(out), "--report", str(report)]
+    command = ["phaseflow", "lab", "induction", "--budget", f"{minutes:g}", "--scale", scale]
+    command += ["--out", str(kept), "--report", str(report)]
     page.write(
         report,
         found,
@@ -87,6 +99,14 @@ def run(
         f"\n{page.headline(found)}.\n[bold]{report}[/] has the figures and the rules; the runs are kept in {out}."
     )
     return found
+
+
+def scale_that_fits(seconds: float, device: str, console: Console) -> str:
+    """Full where the time is enough for two seeds of nine variants or so, else small."""
+    base = config_of(Job(TWO, 0), text=None, scale=FULL)
+    with console.status(f"timing the full model on {device}"):
+        update = budget.seconds_per_update({TWO: base}, device)[TWO]
+    return FULL if 18 * update * base.work(base.steps) < seconds * budget.workers() else SMALL
 
 
 def train(out: Path, configs: dict[Job, TrainConfig], *, deadline: float, device: str, console: Console) -> None:

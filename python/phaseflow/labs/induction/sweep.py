@@ -1,19 +1,24 @@
 """What the lab trains: variants of one model, each with several seeds, the most decisive runs first.
 
-Every variant differs from `two-layer` in one thing, so that what changes with it is its doing. The base is the demo's
-model, whose phase change is known to come on Python's standard library within 8 million tokens.
+Every variant differs from `two-layer` in one thing, so that what changes with it is its doing. Two scales of the base
+are known to go through the phase change on Python's standard library: `full`, the demo's, on the text as it is, within
+8 million tokens; and `small`, a tenth of the computing, where every training sequence repeats a passage of itself.
 """
 
 from dataclasses import dataclass, replace
 
+from phaseflow.exceptions import UnknownNameError
 from phaseflow.training import (
     CorpusConfig,
-    LearningRate,
     OptimiserConfig,
     TrainConfig,
     WeightDecay,
     demo_configs,
+    small_configs,
 )
+
+SMALL, FULL, AUTO = "small", "full", "auto"
+SCALES = {SMALL: small_configs, FULL: demo_configs}
 
 TWO, ONE, THREE = "two-layer", "one-layer", "three-layer"
 ONE_SMEARED, TWO_SMEARED = "one-layer-smeared-keys", "two-layer-smeared-keys"
@@ -48,9 +53,15 @@ def jobs(*, text: str | None) -> list[Job]:
     return list(dict.fromkeys(order))
 
 
-def config_of(job: Job, *, text: str | None) -> TrainConfig:
+def check_scale(scale: str) -> None:
+    """Refuses a scale that is none."""
+    if scale not in (AUTO, *SCALES):
+        raise UnknownNameError(f"scale is {scale!r}, known: {', '.join((AUTO, *SCALES))}")
+
+
+def config_of(job: Job, *, text: str | None, scale: str) -> TrainConfig:
     """What a run trains."""
-    base = demo_configs(job.seed)["two-layer"]
+    base = SCALES[scale](job.seed)["two-layer"]
     model = base.model
     changed = {
         TWO: base,
@@ -60,18 +71,17 @@ def config_of(job: Job, *, text: str | None) -> TrainConfig:
         TWO_SMEARED: replace(base, model=replace(model, smeared_keys=True)),
         ONE_MLP: replace(base, model=replace(model, n_layers=1, d_mlp=4 * model.d_model)),
         TWO_MLP: replace(base, model=replace(model, d_mlp=4 * model.d_model)),
-        OTHER_SCHEDULE: replace(base, optimiser=other_schedule(base.steps)),
+        OTHER_SCHEDULE: replace(base, optimiser=other_schedule(base)),
         OTHER_TEXT: replace(base, corpus=CorpusConfig(source=text or "", n_vocab=model.n_vocab)),
     }
     return changed[job.variant]
 
 
-def other_schedule(steps: int) -> OptimiserConfig:
-    """Warm-up ten times as long, weight decay ten times as strong up to three quarters of the run."""
-    base = demo_configs()["two-layer"].optimiser
-    rate, decay = base.learning_rate, base.weight_decay.initial
+def other_schedule(base: TrainConfig) -> OptimiserConfig:
+    """Warm-up ten times as long, an eighth of the run at most; weight decay ten times as strong up to 3/4 of it."""
+    rate, decay = base.optimiser.learning_rate, base.optimiser.weight_decay.initial
     return replace(
-        base,
-        learning_rate=LearningRate(peak=rate.peak, warmup_steps=10 * rate.warmup_steps),
-        weight_decay=WeightDecay(initial=10 * decay, changes=((3 * steps // 4, decay),)),
+        base.optimiser,
+        learning_rate=replace(rate, warmup_steps=min(10 * rate.warmup_steps, base.steps // 8)),
+        weight_decay=WeightDecay(initial=10 * decay, changes=((3 * base.steps // 4, decay),)),
     )
