@@ -77,6 +77,10 @@ def test_neighbours_of_a_boundary_and_ties_do_not_count_as_away():
     assert made.away.tolist()[1] == [True, False, False, False, True, True]
     tied = diagram.Diagram(2, density, importance, made.loss, made.phase, np.ones_like(closed))
     assert not tied.away.any()
+    # A phase that costs the same agrees: at importance 1 it does not matter which of the features is ignored.
+    dense = np.stack(list(pf.superposition_losses([[0.9, 0.9, 0.9]], 1.0).values()))
+    drawn = diagram.Diagram(2, np.full(3, 0.9), np.ones(1), np.zeros((1, 3, 1)), np.array([[[0], [1], [2]]]), dense)
+    assert drawn.agrees.tolist() == [[True, True, False]]
 
 
 # Pentagon to digons

@@ -22,6 +22,7 @@ def phase_maps(
     importance: NDArray[np.float64],
     expected: NDArray[np.int64],
     trained: NDArray[np.int64],
+    agrees: NDArray[np.bool_],
     names: Sequence[str],
     boundary: Sequence[tuple[float, float, float, float, float]],
 ) -> go.Figure:
@@ -59,7 +60,7 @@ def phase_maps(
         name="boundary of the trained", row=1, col=2,
         hovertemplate="importance %{y:.2f}<br>density %{x:.3f}<extra></extra>",
     )  # fmt: skip
-    wrong = np.argwhere(expected != trained)
+    wrong = np.argwhere(~agrees)
     figure.add_scatter(
         x=density[wrong[:, 1]], y=importance[wrong[:, 0]], mode="markers",
         marker={"symbol": "x-thin", "size": 8, "line": {"color": INK, "width": 1.5}}, name="disagrees", row=1, col=2,
@@ -146,7 +147,8 @@ def cosines(panels: Sequence[tuple[str, NDArray[Any]]]) -> go.Figure:
         )  # fmt: skip
         for first in range(0, len(gram), 2):
             box = {"x0": first - 0.5, "x1": first + 1.5, "y0": first - 0.5, "y1": first + 1.5}
-            figure.add_shape(type="rect", **box, line={"color": INK, "width": 2}, row=1, col=column)
+            frame = {"line": {"color": INK, "width": 2}, "fillcolor": rgba(INK, 0), "opacity": 1}
+            figure.add_shape(type="rect", **box, **frame, row=1, col=column)
     styled(figure, height=360)
     figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, showline=False)
     figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, showline=False, autorange="reversed")
@@ -187,9 +189,9 @@ def energy_levels(
         )  # fmt: skip
         for jump in jumps.filter(pl.col(schema.INSTANCE) == instance).iter_rows(named=True):
             colour = FEATURE_COLOURS[jump[schema.FEATURE] % len(FEATURE_COLOURS)]
-            dash = "solid" if jump["coincides"] else "dot"
-            figure.add_vline(x=jump[schema.STEP], line={"color": colour, "width": 1.6, "dash": dash}, row=row, col=1)
-        figure.add_vrect(x0=1, x1=begin, fillcolor=rgba(MUTED, 0.10), line_width=0, layer="below", row=row, col=1)
+            line = {"color": colour, "width": 1.8, "dash": "solid" if jump["coincides"] else "dot"}
+            figure.add_vline(x=jump[schema.STEP], line=line, opacity=0.9, row=row, col=1)
+        figure.add_vrect(x0=0, x1=begin, fillcolor=MUTED, opacity=0.12, line_width=0, layer="below", row=row, col=1)
     styled(figure, height=270 * len(instances) + 110)
     last = losses[schema.STEP].max()
     figure.update_xaxes(range=[0, last])

@@ -31,6 +31,8 @@ from phaseflow.training.toy import (
 PHASES = (LAST_IGNORED, ANOTHER_IGNORED, OPPOSITE_LAST, OPPOSITE_OTHERS)
 #: Points of the quadrature: of training, and of the losses that solutions are compared by.
 COARSE, FINE = 64, 1024
+#: Costs no further apart than this are the same: rounding.
+EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,23 @@ class Diagram:
     def away(self) -> NDArray[np.bool_]:
         """Points of which all eight neighbours have the same closed-form phase, and none of which has two."""
         least = np.sort(self.closed_form, axis=0)
-        tied = least[1] - least[0] <= 1e-9 * least[0]
+        tied = least[1] <= least[0] * (1 + EQUAL)
         around = np.pad(np.where(tied, -1, self.expected), 1, mode="edge")
         rows, columns = self.expected.shape
         same = [around[i : i + rows, j : j + columns] == self.expected for i in range(3) for j in range(3)]
         found: NDArray[np.bool_] = np.logical_and.reduce(same)
         return found
 
+    @property
+    def agrees(self) -> NDArray[np.bool_]:
+        """Points whose trained phase costs least in closed form, or the same as what does, ``(row, column)``."""
+        cost = np.take_along_axis(self.closed_form, self.trained[None], 0)[0]
+        found: NDArray[np.bool_] = cost <= self.closed_form.min(0) * (1 + EQUAL)
+        return found
+
     def agreement(self, where: NDArray[np.bool_] | None = None) -> float:
         """Share of points whose trained phase is that of the closed form."""
-        same = self.trained == self.expected
-        return float((same if where is None else same[where]).mean())
+        return float((self.agrees if where is None else self.agrees[where]).mean())
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from phaseflow.labs.superposition import correlated, diagram, jumps, pentagon
 from phaseflow.reporting import page, toy_models
 
 PARTS = ("diagram", "pentagon", "pairs", "levels")
-Section = tuple[str, str]  # what holds, in one line; its part of the page
+Section = tuple[str, str]  # what holds, in one line, or nothing more than before; its part of the page
 
 
 def run(
@@ -55,9 +55,10 @@ def run(
     for part in PARTS:
         if part in parts:
             for finding, section in work[part](out, size, seed, numbers):
-                findings.append(finding)
                 sections.append(section)
-                console.print(finding)
+                if finding:
+                    findings.append(finding)
+                    console.print(finding)
     again = f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>" if command else ""
     page.write_page(
         output,
@@ -92,11 +93,13 @@ def phase_diagrams(out: Path, size: float, seed: int, numbers: Iterator[int]) ->
             "Closed forms take weights of length 1 and biases 0; training does better where features are dense, so "
             f"superposition reaches to {shift:.2f} times the closed-form density (median). Next to the boundary "
             f"restarts ended on both branches, one of them metastable, at {both} of {len(edges)} importances, as at a "
-            "first-order change. Of one phase and another at equal cost (last importance 1) the first is drawn."
+            "first-order change. Where two phases cost the same (last importance 1) either agrees; one is drawn."
         )
         names = diagram.PHASES[: len(found.closed_form)]
         lines = [(e.importance, e.closed_form, e.density, e.lower, e.upper) for e in edges]
-        drawing = toy_models.phase_maps(found.density, found.importance, found.expected, found.trained, names, lines)
+        drawing = toy_models.phase_maps(
+            found.density, found.importance, found.expected, found.trained, found.agrees, names, lines
+        )
         title = f"Phase diagram, {n_features} features in {n_features - 1} dimension{'s' * (n_features > 2)}"
         table = pl.DataFrame(
             [(e.importance, e.closed_form, e.density, e.lower, e.upper, e.both_branches) for e in edges],
@@ -143,8 +146,7 @@ def pentagon_to_digons(out: Path, size: float, seed: int, numbers: Iterator[int]
     )
     drawing = toy_models.planes(panels, columns=len(shown))
     section = page.figure_html(drawing, number=next(numbers), title="The features along the way", caption=caption)
-    ends = [kinds[i] for i in (0, len(shown) - 1)]
-    yield f"On the way down the features are called {ends[0]} first, {ends[1]} at last.", section
+    yield "", section
 
 
 def upright(W: NDArray[Any]) -> NDArray[Any]:
