@@ -89,7 +89,7 @@ def follow(run_dir: Path, *, fine: float = 0.02, steps: int = 300, seed: int = 0
                 if falling < SLOW_BELOW:
                     # Near its end a minimum is nearly flat: what leaves it leaves slowly, and a coarse rule holds it.
                     stack = replace(stack, steps=4 * steps, batch_size=400, optimiser=optimiser(1e-2))
-                weights, loss = train_toy(stack, weights=ToyWeights(moved, weights.b), on_step=silent)
+                weights, loss = train_toy(stack, weights=ToyWeights(moved, weights.b), device="cpu", on_step=silent)
                 if recorder.last_step is None or k > recorder.last_step:
                     recorder.log(
                         k,
@@ -103,7 +103,7 @@ def follow(run_dir: Path, *, fine: float = 0.02, steps: int = 300, seed: int = 0
 def ends(down: NDArray[np.float64], seed: int) -> ToyWeights:
     """The best of ten restarts at either end, as often as there are copies."""
     stack = stack_at([down[0]] * 10 + [down[-1]] * 10, 1500, 1e-2, seed)
-    weights, loss = train_toy(stack, on_step=silent)
+    weights, loss = train_toy(stack, device="cpu", on_step=silent)
     best = [int(loss[:10].argmin())] * COPIES + [10 + int(loss[10:].argmin())] * COPIES
     return ToyWeights(weights.W[best], weights.b[best])
 
