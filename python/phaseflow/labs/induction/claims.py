@@ -207,7 +207,9 @@ def schedule(runs: Sequence[Measured], others: Sequence[Measured]) -> Claim:
         return nothing(claim, rule, "a window is missing to compare")
     inside = [name for run in [*found, *changed] for name in run.verdict[schema.EVENTS]]
     met = [run for run in changed if any(meet(*(each.window for each in (run, plain))) for plain in found)]  # type: ignore[arg-type]
-    events = "; ".join(f"{name} {step:,}" for name, step in changed[0].events.items())
+    events = "; ".join(
+        name if str(step) in name else f"{name} at step {step:,}" for name, step in changed[0].events.items()
+    )
     windows = "; ".join(f"{run.window[0]:,.0f} to {run.window[1]:,.0f}" for run in changed if run.window)
     text = f"windows {windows} ({len(met)} of {len(changed)} meet the others'); events of that schedule: {events}"
     if inside:

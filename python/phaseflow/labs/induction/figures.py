@@ -12,7 +12,7 @@ from phaseflow.reporting.style import INK, MUTED, RUN_COLOURS, log_steps, rgba, 
 
 #: One colour a variant, the same in every figure; the base and its control come first.
 VARIANTS = (sweep.TWO, sweep.ONE, *sweep.SECOND)
-COLOURS = dict(zip(VARIANTS, [*RUN_COLOURS, "#8c6d31", "#4d4d4d", "#17a2a2"], strict=True))
+COLOURS = dict(zip(VARIANTS, [*RUN_COLOURS, "#8c6d31", "#4d4d4d", "#a8324a"], strict=True))
 
 
 def curves(runs: list[Measured], table: pl.DataFrame, *, y: str) -> go.Figure:

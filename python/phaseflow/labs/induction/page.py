@@ -76,11 +76,12 @@ def rule(claim: Claim) -> str:
 def drawings(runs: list[Measured], archive: Archive, copying: pl.DataFrame) -> Iterator[str]:
     """The figures, numbered."""
     text = archive.in_context_learning().filter(pl.col(schema.PROBE) == "text")
+    early, late = text.select(schema.EARLY, schema.LATE).row(0)
     span = {run.job.name: run.verdict for run in runs if run.window is not None}
     shown: list[tuple[str, str, go.Figure]] = [
         (
             "In-context learning",
-            "Loss of the 500th token less that of the 50th, on fixed held-out text; lower means that context helps"
+            f"Loss of token {late} less that of token {early}, on fixed held-out text; lower means that context helps"
             " more. One line a run, seeds in the colour of their variant.",
             figures.curves(runs, text, y="in-context learning score, nats"),
         ),
