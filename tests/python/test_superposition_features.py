@@ -90,7 +90,9 @@ def test_every_measure_is_its_definition(W, data):
     for name, values in zip(MEASURES, expected, strict=True):
         tolerance = {"interference": 1e-9 * scale, "leverage": 1e-9 + 100 * lost}.get(name, 1e-9)
         np.testing.assert_allclose(table[name].to_numpy(), values, rtol=1e-8, atol=tolerance, err_msg=name)
-    np.testing.assert_array_equal(pf.feature_dimensionality(W), table["dimensionality"].to_numpy())
+    # By way of the second moments rather than a basis.
+    alone = pf.feature_dimensionality(W)
+    np.testing.assert_allclose(alone, table["dimensionality"].to_numpy(), rtol=1e-11, atol=1e-13)
 
 
 # Laws
@@ -188,3 +190,18 @@ def test_examples_are_rows_where_features_are_columns():
     assert found.tolist() == [pf.feature_dimensionality(each.T).tolist() for each in hidden]
     with pytest.raises(ShapeError, match=r"hidden must have axes \(..., example, hidden\), got 1"):
         pf.example_dimensionality(np.ones(3))
+
+
+@pytest.mark.parametrize("small", [1e-2, 1e-5, 1e-9, 1e-100])
+def test_a_small_column_among_large_ones_keeps_its_digits(small):
+    # Two columns at an angle whose squared cosine is 1/2; D = |a|^2 / (|a|^2 + |b|^2 / 2).
+    W = np.array([[small, 1.0], [0.0, 1.0]])
+    own = small**2
+    expected = [own / (own + 1), 2 / (2 + own / 2)]
+    np.testing.assert_allclose(pf.feature_dimensionality(W), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1e-100, 1e-60, 1.0, 1e60, 1e100])
+def test_the_size_of_all_of_it_does_not_matter(size):
+    W = np.random.default_rng(5).normal(size=(3, 7))
+    np.testing.assert_allclose(pf.feature_dimensionality(size * W), pf.feature_dimensionality(W), rtol=1e-12)

@@ -60,9 +60,55 @@ pub fn features(w: &TensorView<'_>, cancel: &Cancel) -> Result<Features> {
     Ok(Features { norm: measure(0), dimensionality: measure(1), interference: measure(2), leverage: measure(3) })
 }
 
-/// [`Features::dimensionality`] alone.
+/// [`Features::dimensionality`] alone, which needs no basis: with `M = W Wᵀ`, the sum over `j` is `Ŵ_iᵀ M Ŵ_i`.
 pub fn feature_dimensionality(w: &TensorView<'_>, cancel: &Cancel) -> Result<ArrayD<f64>> {
-    features(w, cancel).map(|features| features.dimensionality)
+    let [leading @ .., hidden, feature] = w.shape() else {
+        return Err(Error::WrongRank { argument: "W", expected: "(..., hidden, feature)", got: w.shape().len() });
+    };
+    let shape: Vec<usize> = leading.iter().copied().chain([*feature]).collect();
+    let of_matrix = |index| {
+        cancel.check()?;
+        Ok(dimensionalities(&matrix(w, leading, [*hidden, *feature], index)))
+    };
+    let found: Vec<Vec<f64>> = (0..leading.iter().product()).into_par_iter().map(of_matrix).collect::<Result<_>>()?;
+    let mut values = found.into_iter().flatten();
+    Ok(ArrayD::from_shape_simple_fn(IxDyn(&shape), || values.next().expect("one value for each place")))
+}
+
+/// A column whose share of the largest is below this loses too many digits in `M`: its sum is taken term by term.
+const SMALL: f64 = 1e-3;
+
+fn dimensionalities(w: &Array2<f64>) -> Vec<f64> {
+    let features = w.ncols();
+    let largest = w.iter().fold(0.0, |largest: f64, entry| if entry.abs() > largest { entry.abs() } else { largest });
+    if !w.iter().all(|entry| entry.is_finite()) {
+        return vec![f64::NAN; features];
+    }
+    if largest == 0.0 {
+        return vec![0.0; features];
+    }
+    // The size of all of it does not matter: with a largest entry near 1 no fourth power is lost.
+    let w = w / largest;
+    let moments = w.dot(&w.t());
+    let along = moments.dot(&w);
+    let (mut squares, mut shared) = (vec![0.0; features], vec![0.0; features]);
+    for (own, all) in w.rows().into_iter().zip(along.rows()) {
+        for (feature, (own, all)) in own.iter().zip(all).enumerate() {
+            squares[feature] += own * own;
+            shared[feature] += own * all;
+        }
+    }
+    let least = SMALL * moments.diag().sum();
+    (0..features)
+        .map(|feature| match squares[feature] {
+            0.0 => 0.0,
+            square if square >= least => square / (shared[feature] / square),
+            square => {
+                let direction = &w.column(feature) / square.sqrt();
+                square / sum_of_squares(w.t().dot(&direction).iter())
+            }
+        })
+        .collect()
 }
 
 /// Matrix number `index` along the leading axes, in f64.
