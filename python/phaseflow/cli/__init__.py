@@ -25,8 +25,7 @@ for command in (
     archives.verify,
 ):
     app.command()(command)
-if lab.registered_commands:
-    app.add_typer(lab)
+app.add_typer(lab)
 
 
 def main() -> None:
