@@ -21,7 +21,8 @@ use rayon::prelude::*;
 
 use super::in_context::in_shape;
 use super::layout::Layout;
-use super::position::{Summary, summaries};
+use super::position::summaries;
+use super::sums::Summary;
 use crate::tensor::{Element, TensorView};
 use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result, with_view};

@@ -11,6 +11,7 @@ mod in_context;
 mod layout;
 mod position;
 mod summary;
+mod sums;
 mod token_change;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};

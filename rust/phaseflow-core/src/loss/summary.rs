@@ -5,7 +5,8 @@ use ndarray::ArrayD;
 
 use super::in_context::{InContext, in_shape};
 use super::layout::Layout;
-use super::position::{Summary, summaries};
+use super::position::summaries;
+use super::sums::Summary;
 use crate::tensor::TensorView;
 use crate::{Cancel, Result, with_view};
 
