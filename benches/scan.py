@@ -104,8 +104,7 @@ def one_score(folder, tokens, dtype, kind, options):
     if not path.exists():
         shape = (options.batch, heads, options.context, options.context)
         save_file({"pattern": random_patterns(shape).to(DTYPES[dtype])}, path)
-        tensor = Shard(path).tensor("pattern")
-        np.save(raw, np.asarray(tensor))
+        np.save(raw, np.asarray(Shard(path).tensor("pattern")))  # kept in a name, its map would keep the file cached
     kept = {"phaseflow": Shard(path).tensor("pattern"), "torch": safe_open(path, "pt").__enter__()}
     shape, numel = tuple(kept["phaseflow"].shape), int(np.prod(kept["phaseflow"].shape))
     header = raw.stat().st_size - kept["phaseflow"].nbytes
