@@ -164,6 +164,22 @@ def test_zarr_stores_are_read(tmp_path):
     assert_same_scores(pf.open(f"{tmp_path}/{{step}}-{{layer}}.zarr", tokens=TOKENS))
 
 
+def test_of_a_store_with_all_steps_only_the_tensor_asked_for_is_read(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    every = np.stack([[patterns_of(step, layer) for layer in range(LAYERS)] for step in STEPS])
+    stored = zarr.create_array(
+        str(tmp_path / "run.zarr"), shape=every.shape, chunks=(1, 1, *every.shape[2:]), dtype="f4"
+    )
+    stored[...] = every
+    read = []
+    whole = zarr.Array.__getitem__
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda self, at: (read.append(whole(self, at)), read[-1])[1])
+    axes = "step layer batch head query_pos key_pos"
+    assert_same_scores(pf.open(f"{tmp_path}/{{run}}.zarr", tokens=TOKENS, axes=axes, steps=STEPS))
+    assert {part.shape for part in read} == {every.shape[2:]}
+    assert len(read) == len(STEPS) * LAYERS
+
+
 # Axes
 
 

@@ -48,6 +48,12 @@ class Place:
     dtype: str
     identity: str
 
+    @property
+    def index(self) -> tuple[int | slice, ...]:
+        """Where it stands in the array of its file."""
+        outer = dict(self.outer)
+        return tuple(outer.get(axis, slice(None)) for axis in self.binding.axes)
+
 
 def named(patterns: str | Mapping[str, str], axes: str | Mapping[str, str] | None) -> dict[str, str]:
     """Patterns by kind; one alone is of attention where it has layers or its files have heads, else of losses."""
@@ -132,17 +138,15 @@ def outer_indices(binding: Binding, sizes: Mapping[str, int]) -> Iterator[tuple[
         yield tuple(zip(outer, index, strict=True))
 
 
-def bound(whole: StoredTensor | NDArray[Any], place: Place) -> StoredTensor | NDArray[Any]:
-    """The part of a file's array that a tensor is, axes in the order of its kind; not read where they have it."""
+def bound(found: StoredTensor | NDArray[Any], place: Place) -> StoredTensor | NDArray[Any]:
+    """A tensor, axes in the order of its kind, from what its file gave: a mapped array whole, others indexed."""
     wanted = place.binding.inner
-    axes = list(place.binding.axes)
-    first = [axis for axis, _ in place.outer]
-    if isinstance(whole, StoredTensor) and axes in ([*first, *wanted], [*first, *wanted[1:]]):
-        return whole.part([index for _, index in place.outer]).reshape(place.shape)
-    array = np.asarray(whole)
-    for axis, index in place.outer:
-        array = np.moveaxis(array, axes.index(axis), 0)[index]
-        axes.remove(axis)
+    axes = [axis for axis in place.binding.axes if axis not in dict(place.outer)]
+    if isinstance(found, StoredTensor):
+        outer_first = place.binding.axes[: len(place.outer)] == tuple(axis for axis, _ in place.outer)
+        if outer_first and axes in ([*wanted], [*wanted[1:]]):
+            return found.part([index for _, index in place.outer]).reshape(place.shape)
+        found = np.asarray(found)[place.index]
     if "batch" not in axes:
-        array, axes = array[None], ["batch", *axes]
-    return array.transpose([axes.index(axis) for axis in wanted])
+        found, axes = found[None], ["batch", *axes]
+    return found.transpose([axes.index(axis) for axis in wanted])

@@ -82,8 +82,8 @@ class ForeignRun:
         place = self.places.get((step, name))
         if place is None:
             raise MissingDataError(f"{self.name} has no tensor {name!r} at step {step}; its index lists what it has")
-        whole = load(Path(place.file), self._open(place.file), place.inside)
-        return whole if place.binding.axes == place.binding.inner else bound(whole, place)
+        found = load(Path(place.file), self._open(place.file), place.inside, place.index)
+        return found if place.binding.axes == place.binding.inner else bound(found, place)
 
     def checksums(self, step: int) -> dict[str, str]:
         """Which file, what of it, its size and time of last change: for every tensor of a step."""

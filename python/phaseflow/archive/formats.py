@@ -6,8 +6,8 @@
 | ``.npz`` | as ``.npy`` where not compressed (``numpy.savez``); else numpy, one array at a time | none; that array |
 | ``.safetensors`` | phaseflow's reader, mapped | none |
 | ``.pt``, ``.pth`` | torch (extra ``train``), weights only: nothing in the file is executed; mapped | none |
-| ``.h5``, ``.hdf5`` | h5py (extra ``hdf5``); mapped where in one piece; else one array at a time | none; that array |
-| ``.zarr`` | zarr (extra ``zarr``), one array at a time | that array |
+| ``.h5``, ``.hdf5`` | h5py (extra ``hdf5``); mapped where in one piece; else one tensor at a time | none; that tensor |
+| ``.zarr`` | zarr (extra ``zarr``), one tensor at a time, the chunks it lies in | that tensor |
 """
 
 import struct
@@ -63,8 +63,8 @@ def form(path: Path, opened: Opened, name: str) -> tuple[tuple[int, ...], str]:
         return tuple(stored.shape), getattr(stored.dtype, "name", str(stored.dtype))
 
 
-def load(path: Path, opened: Opened, name: str) -> StoredTensor | NDArray[Any]:
-    """One tensor of an open file, in native byte order."""
+def load(path: Path, opened: Opened, name: str, index: Any = ...) -> StoredTensor | NDArray[Any]:
+    """One tensor of an open file, in native byte order: a mapped one whole, of others what stands at ``index``."""
     if name not in opened:
         there = ", ".join(sorted(opened)[:8]) or "nothing"
         raise MissingDataError(f"{path} holds no tensor {name!r}, it holds {there}")
@@ -72,7 +72,7 @@ def load(path: Path, opened: Opened, name: str) -> StoredTensor | NDArray[Any]:
         value = opened[name]
         if isinstance(value, StoredTensor):
             return value
-        array = value if isinstance(value, np.ndarray) else value[...]  # a data set is read here
+        array = value[index]  # a data set is read here
         if isinstance(array, StoredTensor):
             return array
         array = np.asarray(array)
@@ -146,11 +146,11 @@ class _ZippedArray:
             self.shape, self._columns_first, self.dtype = read(file)
             self._header = file.tell()
 
-    def __getitem__(self, _: Any) -> "NDArray[Any] | StoredTensor":
+    def __getitem__(self, index: Any) -> "NDArray[Any] | StoredTensor":
         if (mapped := self._in_place()) is not None:
             return mapped
         with zipfile.ZipFile(self._path) as files, files.open(self._member) as file:
-            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)[index]
             return array
 
     def _in_place(self) -> StoredTensor | None:
@@ -210,12 +210,12 @@ class _DataSet:
         self._path, self._name, self._stored = path, name, stored
         self.shape, self.dtype = stored.shape, stored.dtype
 
-    def __getitem__(self, _: Any) -> "NDArray[Any] | StoredTensor":
+    def __getitem__(self, index: Any) -> "NDArray[Any] | StoredTensor":
         offset = self._stored.id.get_offset()  # None where it is in chunks, compressed, elsewhere, or not written
         mapped = None if offset is None else _mapped(self._path, self._name, self.dtype, self.shape, offset)
         if mapped is not None:
             return mapped
-        array: NDArray[Any] = self._stored[...]
+        array: NDArray[Any] = self._stored[index]
         return array
 
 
