@@ -119,10 +119,10 @@ impl HeadScores {
             chance: std::array::from_fn(|metric| tally::mean(&of_uniform(metric))),
             n_queries: std::array::from_fn(|metric| (0..batch).map(|example| count(metric, example)).sum()),
             example_value: Array3::from_shape_fn((heads, METRICS, batch), |(head, metric, example)| {
-                tally::mean(&of_head(head, metric)[example..=example])
+                of(head, example).of[Metric::ALL[metric].sum()] / count(metric, example) as f64
             }),
             example_chance: Array2::from_shape_fn((METRICS, batch), |(metric, example)| {
-                tally::mean(&of_uniform(metric)[example..=example])
+                uniform[example][Metric::ALL[metric].sum()] / count(metric, example) as f64
             }),
             example_queries: Array2::from_shape_fn((METRICS, batch), |(metric, example)| count(metric, example)),
             unnormalised_rows: (0..heads).map(|head| total(head, |sums| sums.unnormalised_rows)).collect(),
