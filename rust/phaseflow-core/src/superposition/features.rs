@@ -39,17 +39,8 @@ const MEASURES: usize = 4;
 /// The measures of every feature of `w (..., hidden, feature)`; NaN throughout a matrix with a number that is not
 /// finite.
 pub fn features(w: &TensorView<'_>, cancel: &Cancel) -> Result<Features> {
-    let [leading @ .., hidden, feature] = w.shape() else {
-        return Err(Error::WrongRank { argument: "W", expected: "(..., hidden, feature)", got: w.shape().len() });
-    };
-    let count = leading.iter().product();
-    let shape: Vec<usize> = leading.iter().copied().chain([*feature]).collect();
-    let of_matrix = |index| {
-        cancel.check()?;
-        Ok(measures(&matrix(w, leading, [*hidden, *feature], index)))
-    };
-    let found: Vec<Array2<f64>> = (0..count).into_par_iter().map(of_matrix).collect::<Result<_>>()?;
-    let mut all = Array3::zeros((MEASURES, count, *feature));
+    let (found, shape) = of_matrices(w, cancel, measures)?;
+    let mut all = Array3::zeros((MEASURES, found.len(), shape[shape.len() - 1]));
     for (mut place, found) in all.axis_iter_mut(Axis(1)).zip(&found) {
         place.assign(found);
     }
@@ -62,20 +53,12 @@ pub fn features(w: &TensorView<'_>, cancel: &Cancel) -> Result<Features> {
 
 /// [`Features::dimensionality`] alone, which needs no basis: with `M = W Wᵀ`, the sum over `j` is `Ŵ_iᵀ M Ŵ_i`.
 pub fn feature_dimensionality(w: &TensorView<'_>, cancel: &Cancel) -> Result<ArrayD<f64>> {
-    let [leading @ .., hidden, feature] = w.shape() else {
-        return Err(Error::WrongRank { argument: "W", expected: "(..., hidden, feature)", got: w.shape().len() });
-    };
-    let shape: Vec<usize> = leading.iter().copied().chain([*feature]).collect();
-    let of_matrix = |index| {
-        cancel.check()?;
-        Ok(dimensionalities(&matrix(w, leading, [*hidden, *feature], index)))
-    };
-    let found: Vec<Vec<f64>> = (0..leading.iter().product()).into_par_iter().map(of_matrix).collect::<Result<_>>()?;
+    let (found, shape) = of_matrices(w, cancel, dimensionalities)?;
     let mut values = found.into_iter().flatten();
     Ok(ArrayD::from_shape_simple_fn(IxDyn(&shape), || values.next().expect("one value for each place")))
 }
 
-/// A column whose share of the largest is below this loses too many digits in `M`: its sum is taken term by term.
+/// A column whose square is below this share of all squares loses too many digits in `M`: its sum is taken term by term.
 const SMALL: f64 = 1e-3;
 
 fn dimensionalities(w: &Array2<f64>) -> Vec<f64> {
@@ -111,8 +94,25 @@ fn dimensionalities(w: &Array2<f64>) -> Vec<f64> {
         .collect()
 }
 
+/// What `of` says of every matrix along the leading axes, in their order, and the shape `(..., feature)`.
+pub(super) fn of_matrices<T: Send>(
+    w: &TensorView<'_>,
+    cancel: &Cancel,
+    of: impl Fn(&Array2<f64>) -> T + Sync,
+) -> Result<(Vec<T>, Vec<usize>)> {
+    let [leading @ .., hidden, feature] = w.shape() else {
+        return Err(Error::WrongRank { argument: "W", expected: "(..., hidden, feature)", got: w.shape().len() });
+    };
+    let of_matrix = |index| {
+        cancel.check()?;
+        Ok(of(&matrix(w, leading, [*hidden, *feature], index)))
+    };
+    let found = (0..leading.iter().product()).into_par_iter().map(of_matrix).collect::<Result<_>>()?;
+    Ok((found, leading.iter().copied().chain([*feature]).collect()))
+}
+
 /// Matrix number `index` along the leading axes, in f64.
-pub(super) fn matrix(w: &TensorView<'_>, leading: &[usize], last: [usize; 2], mut index: usize) -> Array2<f64> {
+fn matrix(w: &TensorView<'_>, leading: &[usize], last: [usize; 2], mut index: usize) -> Array2<f64> {
     with_view!(w, |w| {
         let mut view = w.view();
         for (axis, length) in leading.iter().enumerate().rev() {

@@ -16,9 +16,8 @@
 //! those, without being sorted.
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
-use super::features::{matrix, unit_columns};
+use super::features::{of_matrices, unit_columns};
 use crate::tensor::TensorView;
 use crate::{Cancel, Error, Result};
 
@@ -106,21 +105,13 @@ pub struct Geometry {
 ///
 /// A feature is not learned if its norm is at most `learned` times the largest of its matrix.
 pub fn geometry(w: &TensorView<'_>, learned: f64, edge: f64, tolerance: f64, cancel: &Cancel) -> Result<Vec<Geometry>> {
-    let [leading @ .., hidden, feature] = w.shape() else {
-        return Err(Error::WrongRank { argument: "W", expected: "(..., hidden, feature)", got: w.shape().len() });
-    };
     for (argument, value, upper) in [("learned", learned, 1.0), ("edge", edge, 1.0), ("tolerance", tolerance, 2.0)] {
         if !(value > 0.0 && value < upper) {
             let expected = format!("a number between 0 and {upper}");
             return Err(Error::OutOfRange { argument, expected, got: value.to_string() });
         }
     }
-    let of_matrix = |index| {
-        cancel.check()?;
-        Ok(figures(&matrix(w, leading, [*hidden, *feature], index), learned, edge, tolerance))
-    };
-    let found: Vec<Vec<Geometry>> =
-        (0..leading.iter().product()).into_par_iter().map(of_matrix).collect::<Result<_>>()?;
+    let (found, _) = of_matrices(w, cancel, |w| figures(w, learned, edge, tolerance))?;
     Ok(found.into_iter().flatten().collect())
 }
 
