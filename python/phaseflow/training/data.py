@@ -94,6 +94,18 @@ class Data(ABC):
         return Probe(tokens, bos=self.bos, vocabulary=vocabulary, description=described)
 
 
-def held_out_stream(seed: int) -> np.random.Generator:
-    """Random numbers for the held-out sequences of an endless stream; no step of any run draws the same."""
-    return np.random.default_rng((seed, 0, 1))
+class Stream(Data):
+    """Data that never end: all of them follow from a configuration and random numbers."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.n_vocab = config.n_vocab
+        self.kind = config.kind
+
+    @property
+    def fingerprint(self) -> str:
+        """The configuration says all."""
+        return self.kind
+
+    def draw_held_out(self, n: int, length: int, seed: int) -> NDArray[np.int64]:
+        """Sequences of random numbers that no step of any run draws, (n, length)."""
+        return self.draw(np.random.default_rng((seed, 0, 1)), n, length)

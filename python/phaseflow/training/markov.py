@@ -27,7 +27,7 @@ from torch import Tensor
 
 from phaseflow.archive import Probe
 from phaseflow.exceptions import ParameterError
-from phaseflow.training.data import TEXT, Data, held_out_stream
+from phaseflow.training.data import TEXT, Stream
 from phaseflow.training.probe import ProbeConfig
 
 if TYPE_CHECKING:
@@ -60,16 +60,12 @@ class MarkovConfig:
         return MarkovChains(self)
 
 
-class MarkovChains(Data):
+class MarkovChains(Stream):
     """Chains, new matrices in every batch."""
 
     def __init__(self, config: MarkovConfig) -> None:
-        self.config, self.n_vocab = config, config.n_vocab
-
-    @property
-    def fingerprint(self) -> str:
-        """The configuration says all."""
-        return self.config.kind
+        super().__init__(config)
+        self.config = config
 
     @property
     def description(self) -> str:
@@ -79,10 +75,6 @@ class MarkovChains(Data):
     def draw(self, rng: np.random.Generator, n: int, length: int) -> NDArray[np.int64]:
         """Chains as tokens, (n, length)."""
         return draw_chains(rng, n, length, self.config.n_states) + 1
-
-    def draw_held_out(self, n: int, length: int, seed: int) -> NDArray[np.int64]:
-        """Chains of a random stream of their own, (n, length)."""
-        return self.draw(held_out_stream(seed), n, length)
 
     def probes(self, config: ProbeConfig, context: int) -> dict[str, Probe]:
         """`chains`, a few whose patterns are archived, and `text`, many whose losses and divergences are."""

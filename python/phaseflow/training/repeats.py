@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow.exceptions import ParameterError
-from phaseflow.training.data import BOS, Data, held_out_stream
+from phaseflow.training.data import BOS, Stream
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,12 @@ class RepeatsConfig:
         return Repeats(self)
 
 
-class Repeats(Data):
+class Repeats(Stream):
     """Repeated random passages, new ones in every batch."""
 
     def __init__(self, config: RepeatsConfig) -> None:
-        self.config, self.n_vocab = config, config.n_vocab
-
-    @property
-    def fingerprint(self) -> str:
-        """The configuration says all."""
-        return self.config.kind
+        super().__init__(config)
+        self.config = config
 
     @property
     def description(self) -> str:
@@ -58,7 +54,3 @@ class Repeats(Data):
         period = rng.integers(self.config.shortest, self.config.longest + 1, size=n)
         passage = rng.integers(BOS + 1, self.config.n_vocab, size=(n, self.config.longest))
         return np.take_along_axis(passage, np.arange(length) % period[:, None], axis=1)
-
-    def draw_held_out(self, n: int, length: int, seed: int) -> NDArray[np.int64]:
-        """Sequences of a random stream of their own, (n, length)."""
-        return self.draw(held_out_stream(seed), n, length)
