@@ -90,14 +90,13 @@ def run(
     findings = seen(table)
     for finding in findings:
         console.print(finding)
-    again = f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>" if command else ""
     page.write_page(
         output,
         title="double descent",
         headline="From examples to features",
         lead="A toy model with 1,000 features in two dimensions, trained on more and more examples."
         "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in findings) + "</ul>",
-        sections=[*sections(points, table), again],
+        sections=[*sections(points, table), page.reproduce_html(command)],
         footer=f"Made by phaseflow {escape(phaseflow.__version__)}; archives in {escape(str(out))}. "
         "After Henighan et al., Superposition, Memorization, and Double Descent (2023), and its correction.",
     )

@@ -188,5 +188,4 @@ def problems_section(problems: pl.DataFrame) -> str:
 def settings_section(archive: Archive, command: str | None) -> str:
     """How each run was trained, and how to make this page again."""
     runs = "".join(page.settings_html(run.name, dict(run.config)) for run in archive.runs)
-    again = "" if command is None else f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>"
-    return f"<section><h2>Settings</h2>{runs}</section>{again}"
+    return f"<section><h2>Settings</h2>{runs}</section>{page.reproduce_html(command)}"

@@ -75,6 +75,11 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def reproduce_html(command: str | None) -> str:
+    """The command that makes the page again; nothing without one."""
+    return f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>" if command else ""
+
+
 def settings_html(run: str, config: dict[str, Any]) -> str:
     """A run's recorded configuration, folded away."""
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)

@@ -133,4 +133,4 @@ def trained(claims: Sequence[Claim], archive: Archive, command: str) -> Iterator
     yield f"<section><h2>The runs</h2>{page.table_html(verdicts, wide=[schema.REASON])}</section>"
     settings = "".join(page.settings_html(run.name, dict(run.config)) for run in archive.runs)
     yield f"<section><h2>Settings</h2>{settings}</section>"
-    yield f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>"
+    yield page.reproduce_html(command)

@@ -28,9 +28,7 @@ from phaseflow.training import (
 )
 
 
-def markov_configs(
-    seeds: range, *, steps: int = 600, context: int = 100, batch_size: int = 32
-) -> dict[str, TrainConfig]:
+def markov_configs(seeds: range, *, steps: int = 600) -> dict[str, TrainConfig]:
     """A two-layer model and its one-layer control for every seed: names and configurations."""
     # What was tried: without LayerNorm uniform lasts longer and is left as sharply, but the change to the bigram is
     # drawn out, to 1000 steps and more in one seed of four (learning rate 1.5e-3 and 3e-3, batch 32). With it, over

@@ -59,14 +59,13 @@ def run(
                 if finding:
                     findings.append(finding)
                     console.print(finding)
-    again = f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>" if command else ""
     page.write_page(
         output,
         title="superposition",
         headline="Toy models of superposition",
         lead="Features in fewer dimensions than there are of them change phase as data get denser, and jump between "
         "energy levels as they learn.<ul>" + "".join(f"<li>{escape(each)}</li>" for each in findings) + "</ul>",
-        sections=[*sections, again],
+        sections=[*sections, page.reproduce_html(command)],
         footer=f"Made by phaseflow {escape(phaseflow.__version__)}; archives in {escape(str(out))}. "
         "After Elhage et al., Toy Models of Superposition (2022).",
     )
