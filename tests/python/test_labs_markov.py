@@ -47,7 +47,7 @@ def test_the_change_to_the_bigram_is_one_sharp_window_in_which_the_induction_hea
     assert row["head_end"] > row["start"]
     assert row["prefix_matching_score"] > 0.6  # chance, on three states, is a third
     assert list(findings.changes) == ["two-layer-0"]
-    assert findings.claims["verdict"].to_list() == ["holds"] * 4
+    assert [claim.verdict for claim in findings.claims] == ["holds"] * 4
 
 
 def test_the_page_shows_the_claims_both_figures_and_every_window(trained: Path, findings: Findings) -> None:

@@ -2,6 +2,8 @@
 
 # ruff: noqa: E402 (nothing below can be imported without the extra)
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,6 +19,7 @@ from phaseflow.cli import app
 from phaseflow.exceptions import ParameterError
 from phaseflow.labs import superposition
 from phaseflow.labs.superposition import correlated, diagram, jumps, pentagon
+from phaseflow.labs.superposition.lab import named
 
 # Phase diagram
 
@@ -179,11 +182,13 @@ def test_drops_are_measured_over_a_tenth_of_a_decade():
 
 def test_one_call_trains_archives_and_writes_the_page(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(correlated, "CASES", correlated.CASES[::3])
-    superposition.run(tmp_path / "runs", tmp_path / "page.html", parts=["pairs"], command="phaseflow lab superposition")
+    command = "phaseflow lab superposition"
+    [claim] = superposition.run(tmp_path / "runs", tmp_path / "page.html", parts=["pairs"], command=command)
+    assert (claim.verdict, claim.measured) == ("holds", "2 of 2 cases lie as the paper finds them")
     text = (tmp_path / "page.html").read_text()
-    for word in ("Correlated features", "orthogonal", "phaseflow lab superposition", "Reproduce"):
+    for word in ("the claim holds", "Correlated features", "orthogonal", "about a third of all", command, "Reproduce"):
         assert word in text
-    assert "cases lie as the paper finds them" in capsys.readouterr().out
+    assert "page.html has the figures" in capsys.readouterr().out
     assert pf.open(tmp_path / "runs").feature_geometry()["run"].n_unique() == 2
 
 
@@ -206,3 +211,25 @@ def test_unknown_parts_and_sizes_are_refused(tmp_path):
         superposition.run(tmp_path, tmp_path / "page.html", parts=["diagrams"])
     with pytest.raises(ParameterError, match="size is 0"):
         superposition.run(tmp_path, tmp_path / "page.html", size=0)
+
+
+def test_a_page_or_a_device_that_cannot_be_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for arguments, said in (
+        (["--report", str(tmp_path)], "is a directory, expected a file"),
+        (["--report", str(tmp_path / "file" / "page.html")], "in the way|file"),
+        (["--device", "nope"], "device is 'nope', which torch cannot use here"),
+    ):
+        for name in ("superposition", "markov"):
+            out = tmp_path / "runs"
+            done = CliRunner().invoke(app, ["lab", name, "--out", str(out), *arguments])
+            assert isinstance(done.exception, (ParameterError, OSError)), done.output
+            assert re.search(said, str(done.exception))
+            assert not out.exists()
+
+
+def test_a_plane_is_named_by_the_figures_in_it():
+    angle = 2 * np.pi * np.arange(5) / 5
+    assert named(np.array([np.cos(angle), np.sin(angle)])) == "pentagon"
+    assert named(np.array([[1.0, -1.0, 0.0, 0.0, 0.01], [0.0, 0.0, 1.0, -1.0, 0.0]])) == "2 digons"
+    assert named(np.array([[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]])) == "digon, dedicated"

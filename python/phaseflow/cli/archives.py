@@ -1,14 +1,12 @@
 """Commands that read archives: ``inspect``, ``analyze``, ``report`` and ``verify``."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from phaseflow.cli.app import Exit
-from phaseflow.cli.options import ArchiveOptions, Cache, Json, Memory, takes_archive
+from phaseflow.cli.options import ArchiveOptions, Cache, Json, Memory, takes_archive, this_command
 
 
 @takes_archive
@@ -68,7 +66,7 @@ def report(
 
     with terminal.progress_bars() as progress:
         archive = options.open(cache=cache, memory=memory, progress=progress)
-        page = phaseflow.report(archive, output, command=shlex.join(["phaseflow", *sys.argv[1:]]))
+        page = phaseflow.report(archive, output, command=this_command())
     terminal.print_problems(archive.problems)
     typer.echo(f"wrote {page}")
     raise typer.Exit(Exit.OK if archive.problems.is_empty() else Exit.FINDING)

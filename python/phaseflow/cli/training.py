@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phaseflow.cli.options import Json, Seed
+from phaseflow.cli.options import Device, Json, Page, Runs, Seed, let_threads_sleep, this_command
 
 if TYPE_CHECKING:
     from phaseflow.training import DataConfig
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Directory of the two runs; finished steps in it are kept.")] = Path(
-        "runs/demo"
-    ),
-    output: Annotated[Path, typer.Option("--report", help="The page to write.")] = Path("report.html"),
+    out: Runs = Path("runs/demo"),
+    output: Page = Path("report.html"),
     seed: Seed = 0,
+    device: Device = None,
 ) -> None:
     """Train a one-layer and a two-layer transformer on real code, find the phase change, write report.html.
 
     Minutes on two CPU cores. Needs phaseflow's extra "train".
     """
+    let_threads_sleep()
     from phaseflow.labs import demo as lab
 
-    lab.run(out, output, seed=seed)
+    lab.run(out, output, seed=seed, device=device, command=this_command())
 
 
 def train(
@@ -62,16 +62,14 @@ def train(
     weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = 0.01,
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 on CUDA.")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints, besides log-spaced ones.")] = 125,
-    device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
+    device: Device = None,
     seed: Seed = 0,
 ) -> None:
     """Train one transformer and record its archive. Needs phaseflow's extra "train".
 
     On several devices: torchrun --nproc-per-node 4 -m phaseflow train ...; the batch is shared among them.
     """
-    # Read when torch loads its OpenMP: threads that wait sleep instead of spinning. On two busy cores a step of the
-    # demo's model took 364 ms on two spinning threads, 41 to 57 ms on two that sleep.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    let_threads_sleep()
     from phaseflow import training
 
     config = training.TrainConfig(
@@ -119,7 +117,7 @@ def data_of(source: str, vocabulary: int, dtype: str | None) -> "DataConfig":
 def ablate(
     source: Annotated[Path, typer.Argument(help="A run that `train` recorded, or a directory of them.")],
     examples: Annotated[int, typer.Option(min=2, help="Examples of held-out text that are looked at.")] = 64,
-    device: Annotated[str | None, typer.Option(help="cuda, cpu, ...; by default CUDA where there is one.")] = None,
+    device: Device = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the whole table, as Parquet.", show_default=False)
     ] = None,
@@ -129,7 +127,7 @@ def ablate(
 
     Needs phaseflow's extra "train".
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    let_threads_sleep()
     from phaseflow.labs.ablations import ablation_scores, at_the_end
     from phaseflow.reporting import terminal
 

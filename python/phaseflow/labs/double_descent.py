@@ -24,7 +24,7 @@ from rich.console import Console
 import phaseflow
 from phaseflow.exceptions import ParameterError
 from phaseflow.reporting import double_descent as figures
-from phaseflow.reporting import page
+from phaseflow.reporting import page, terminal
 from phaseflow.training.progress import bars
 from phaseflow.training.toy.finite import FiniteConfig, FiniteResult, train_finite
 
@@ -83,6 +83,7 @@ def run(
     """
     if not sizes or steps < 20:
         raise ParameterError(f"expected at least one size and 20 steps, got {len(sizes)} and {steps}")
+    page.check_writable(output)
     console = Console()
     began = time.monotonic()
     points = sweep(out, sorted(set(sizes)), steps, seed)
@@ -97,10 +98,11 @@ def run(
         lead="A toy model with 1,000 features in two dimensions, trained on more and more examples."
         "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in findings) + "</ul>",
         sections=[*sections(points, table), page.reproduce_html(command)],
-        footer=f"Made by phaseflow {escape(phaseflow.__version__)}; archives in {escape(str(out))}. "
-        "After Henighan et al., Superposition, Memorization, and Double Descent (2023), and its correction.",
+        footer=page.made_by(
+            out, "After Henighan et al., Superposition, Memorization, and Double Descent (2023), and its correction."
+        ),
     )
-    console.print(f"[bold]{output}[/] has the figures. [dim]{(time.monotonic() - began) / 60:.1f} minutes.[/]")
+    terminal.print_page(output, out, (time.monotonic() - began) / 60, console)
 
 
 def sweep(out: Path, sizes: list[int], steps: int, seed: int) -> list[Point]:

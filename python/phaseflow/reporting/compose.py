@@ -2,13 +2,12 @@
 
 import shlex
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
 import polars as pl
 
-from phaseflow import __version__, schema
+from phaseflow import schema
 from phaseflow.analysis import Archive, open
 from phaseflow.analysis.bursts import typical_tokens
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
@@ -57,8 +56,9 @@ def report(source: str | Path | Archive, path: str | Path = "report.html", *, co
         headline=words.headline(verdicts),
         lead=lead(archive),
         sections=list(sections(archive, verdicts, command)),
-        footer=f"Made by phaseflow {escape(__version__)} from {escape(str(archive.path))}. "
-        "Definitions follow Olsson et al., In-context Learning and Induction Heads (2022).",
+        footer=page.made_by(
+            archive.path, "Definitions follow Olsson et al., In-context Learning and Induction Heads (2022)."
+        ),
     )
     return path
 

@@ -3,8 +3,10 @@
 Nothing is fetched when the page is opened: plotly's script, the styles and the data are inside.
 """
 
+import errno
 import json
 import math
+import os
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -80,18 +82,39 @@ def reproduce_html(command: str | None) -> str:
     return f"<section><h2>Reproduce</h2><pre>{escape(command)}</pre></section>" if command else ""
 
 
+def made_by(archive: Path, after: str) -> str:
+    """The footer: what made the page, from where, and whose definitions it follows."""
+    return f"Made by phaseflow {escape(__version__)} from {escape(str(archive))}. {escape(after)}"
+
+
 def settings_html(run: str, config: dict[str, Any]) -> str:
     """A run's recorded configuration, folded away."""
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
     return f"<details><summary>{escape(run)}</summary><pre>{escape(text)}</pre></details>"
 
 
+def check_writable(path: Path) -> None:
+    """Refuses a page's path that nothing can be written to: to be asked before hours of work, not after.
+
+    Raises
+    ------
+    ParameterError
+        The path is a directory.
+    OSError
+        Its directory cannot be made, or not be written in.
+    """
+    if path.is_dir():
+        raise ParameterError(f"the page's path {path} is a directory, expected a file: {path / 'report.html'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "nothing can be written into the directory of the page", str(path.parent))
+
+
 def write_page(
     path: Path, *, headline: str, lead: str, sections: Sequence[str], footer: str, title: str = "phaseflow report"
 ) -> None:
     """Writes the page beside its name, then renames it, so that a reader never sees half of it."""
-    if path.is_dir():
-        raise ParameterError(f"the page's path {path} is a directory, expected a file: {path / 'report.html'}")
+    check_writable(path)
     here = files("phaseflow.reporting")
     page = Template((here / "page.html").read_text("utf-8")).substitute(
         title=escape(title),
@@ -103,7 +126,6 @@ def write_page(
         sections="\n".join(sections),
         footer=footer,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     beside.write_text(page, "utf-8")
     beside.replace(path)

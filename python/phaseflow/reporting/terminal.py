@@ -6,6 +6,7 @@ Bars go to standard error and stay silent when it is not a terminal; tables go t
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 from rich.console import Console
@@ -164,6 +165,16 @@ def figure(value: object) -> str:
             else f"{value:,.5g}"
         )
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_page(page: Path, kept: Path, minutes: float, console: Console) -> None:
+    """Where the page of an experiment is, where its runs are, and the minutes it took."""
+    console.print(
+        f"\n[bold]{escape(str(page))}[/] has the figures; open it in a browser. "
+        f"[dim]{minutes:.1f} minutes; the runs are kept in {escape(str(kept))}.[/]",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def readable_bytes(count: float) -> str:

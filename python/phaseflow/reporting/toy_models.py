@@ -71,7 +71,7 @@ def phase_maps(
     figure.update_xaxes(**ticks, tickvals=[0.02, 0.05, 0.1, 0.2, 0.5, 1], title_text="density of the features")
     figure.update_yaxes(**ticks, tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10])
     figure.update_yaxes(title_text="importance of the last feature", row=1, col=1)
-    figure.update_layout(margin={"t": 100}, legend={"y": 1.09})
+    figure.update_layout(margin={"t": 84}, legend={"y": 1.07})
     return figure
 
 
@@ -109,7 +109,7 @@ def planes(panels: Sequence[tuple[str, NDArray[Any]]], *, columns: int) -> go.Fi
     rows = -(-len(panels) // columns)
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=[title for title, _ in panels], horizontal_spacing=0.02,
-        vertical_spacing=0.09,
+        vertical_spacing=0.14,
     )  # fmt: skip
     reach = 1.1 * max(float(np.linalg.norm(W, axis=0).max()) for _, W in panels)
     for place, (_, W) in enumerate(panels):
@@ -121,14 +121,14 @@ def planes(panels: Sequence[tuple[str, NDArray[Any]]], *, columns: int) -> go.Fi
                 line={"color": colour, "width": 2.5}, marker={"size": [0, 8], "color": colour},
                 hovertemplate=f"feature {feature}<br>%{{x:.2f}}, %{{y:.2f}}<extra></extra>", **where,
             )  # fmt: skip
-    styled(figure, height=190 * rows + 60)
+    styled(figure, height=200 * rows + 80)
     figure.update_xaxes(range=[-reach, reach], showticklabels=False, ticks="", showgrid=False, showline=False)
     figure.update_yaxes(range=[-reach, reach], showticklabels=False, ticks="", showgrid=False, showline=False)
     for place in range(1, rows * columns + 1):
         axis = "" if place == 1 else str(place)
         figure.update_layout({f"yaxis{axis}": {"scaleanchor": f"x{axis}", "zeroline": True, "zerolinecolor": GRID}})
         figure.update_layout({f"xaxis{axis}": {"zeroline": True, "zerolinecolor": GRID}})
-    figure.update_layout(margin={"l": 10, "r": 10, "b": 10, "t": 40})
+    figure.update_layout(margin={"l": 10, "r": 10, "b": 10, "t": 60})
     figure.update_annotations(font_size=13)
     return figure
 
@@ -192,7 +192,7 @@ def energy_levels(
             line = {"color": colour, "width": 1.8, "dash": "solid" if jump["coincides"] else "dot"}
             figure.add_vline(x=jump[schema.STEP], line=line, opacity=0.9, row=row, col=1)
         figure.add_vrect(x0=0, x1=begin, fillcolor=MUTED, opacity=0.12, line_width=0, layer="below", row=row, col=1)
-    styled(figure, height=270 * len(instances) + 110)
+    styled(figure, height=270 * len(instances) + 130)
     last = losses[schema.STEP].max()
     figure.update_xaxes(range=[0, last])
     figure.update_xaxes(title_text="training step", row=len(instances), col=1)
@@ -200,5 +200,5 @@ def energy_levels(
     figure.update_yaxes(
         title_text="loss", type="log", dtick=1, exponentformat="power", showgrid=False, secondary_y=True
     )
-    figure.update_layout(margin={"t": 84, "r": 70}, legend={"y": 1.05})
+    figure.update_layout(margin={"t": 100, "r": 70}, legend={"y": 1, "yref": "container", "yanchor": "top"})
     return figure

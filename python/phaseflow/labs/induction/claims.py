@@ -14,10 +14,6 @@ from phaseflow import schema
 from phaseflow.analysis.overlap import chance_of_at_least, chance_of_meeting
 from phaseflow.labs.induction import sweep
 from phaseflow.labs.induction.deciding import (
-    DOES_NOT,
-    HOLDS,
-    UNDECIDED,
-    Claim,
     above,
     counted,
     from_counts,
@@ -31,6 +27,7 @@ from phaseflow.labs.induction.deciding import (
 )
 from phaseflow.labs.induction.measured import Measured
 from phaseflow.reporting import words
+from phaseflow.reporting.claims import DOES_NOT, HOLDS, UNDECIDED, Claim
 
 
 def decided(runs: Sequence[Measured], copying: pl.DataFrame, *, text: str | None) -> list[Claim]:

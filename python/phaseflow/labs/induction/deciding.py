@@ -8,31 +8,15 @@
 * What no run was trained for is undecided, and says so.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from phaseflow.analysis.overlap import chance_of_at_least
+from phaseflow.reporting.claims import DOES_NOT, HOLDS, UNDECIDED, Claim
 
-HOLDS, DOES_NOT, UNDECIDED = "holds", "does not", "undecided"
 LEVEL = 0.05
 _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # by degrees of freedom, from 1
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim, and what became of it."""
-
-    claim: str
-    verdict: str
-    measured: str
-    rule: str
-    runs: int  # that it rests on
-    value: float = math.nan
-    lower: float = math.nan
-    upper: float = math.nan
 
 
 def counted(claim: str, n: int, k: int, text: str, what: str, how: str = "") -> Claim:

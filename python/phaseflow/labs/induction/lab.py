@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 
 from phaseflow import schema
 from phaseflow.analysis import Archive
@@ -15,16 +14,16 @@ from phaseflow.archive import Run
 from phaseflow.exceptions import ParameterError
 from phaseflow.labs.ablations import COPYING_SCORE, ablation_scores
 from phaseflow.labs.induction import budget, claims, page
-from phaseflow.labs.induction.deciding import DOES_NOT, HOLDS, UNDECIDED, Claim
 from phaseflow.labs.induction.measured import Measured, measured
 from phaseflow.labs.induction.sweep import AUTO, FULL, SMALL, TWO, Job, check_scale, config_of, jobs
 from phaseflow.reporting import terminal
+from phaseflow.reporting.claims import Claim, headline, print_claims
+from phaseflow.reporting.page import check_writable
 from phaseflow.training import Data, TrainConfig, train_together
 from phaseflow.training.device import usable_device
 
 FOR_ANALYSIS = 0.1  # of the budget
 EXAMPLES = 128  # of the text probe, looked at without each head
-_COLOURS = {HOLDS: "green", DOES_NOT: "red", UNDECIDED: "yellow"}
 
 
 def run(
@@ -66,6 +65,7 @@ def run(
     began = time.time()
     console = Console()
     check_scale(scale)
+    check_writable(report)
     device = usable_device(device)
     order = jobs(text=text)[:only]
     if scale == AUTO:
@@ -94,10 +94,9 @@ def run(
         lead=lead,
         command=shlex.join(command + (["--text", text] if text else [])),
     )
-    show(found, console)
-    console.print(
-        f"\n{page.headline(found)}.\n[bold]{report}[/] has the figures and the rules; the runs are kept in {out}."
-    )
+    print_claims(found, console)
+    console.print(f"\n{headline(found)} at this budget.")
+    terminal.print_page(report, out, (time.time() - began) / 60, console)
     return found
 
 
@@ -170,11 +169,3 @@ def by_both_measures(archive: Archive, ablations: pl.DataFrame) -> pl.DataFrame:
         .join(eigenvalues.select(*where, pl.col(schema.VALUE).alias("ov_copying_statistic")), on=where)
         .drop(schema.STEP)
     )
-
-
-def show(found: list[Claim], console: Console) -> None:
-    """The table of claims in the terminal."""
-    table = Table("claim", "verdict", "measured", show_lines=True)
-    for claim in found:
-        table.add_row(claim.claim, f"[{_COLOURS[claim.verdict]}]{claim.verdict}[/]", claim.measured)
-    console.print(table)

@@ -1,30 +1,17 @@
 """The lab's page: the table of claims first, then the figures that carry them, then what was trained and how."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
 import polars as pl
 
-from phaseflow import __version__, schema
+from phaseflow import schema
 from phaseflow.analysis import Archive
 from phaseflow.labs.induction import figures
-from phaseflow.labs.induction.deciding import DOES_NOT, HOLDS, UNDECIDED, Claim
 from phaseflow.labs.induction.measured import Measured
 from phaseflow.reporting import function_space, page
-
-MARKS = {HOLDS: "✓ holds", DOES_NOT: "✗ does not", UNDECIDED: "? undecided"}
-
-
-def headline(claims: Sequence[Claim]) -> str:
-    """How many claims hold, do not, and are open, in words."""
-    count = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in MARKS}
-    do, are = "does" if count[DOES_NOT] == 1 else "do", "is" if count[UNDECIDED] == 1 else "are"
-    return (
-        f"Of {len(claims)} claims {count[HOLDS]} hold, {count[DOES_NOT]} {do} not,"
-        f" {count[UNDECIDED]} {are} undecided at this budget"
-    )
+from phaseflow.reporting.claims import Claim, claims_html, headline
 
 
 def write(
@@ -41,36 +28,15 @@ def write(
     page.write_page(
         path,
         title="In-context learning and induction heads",
-        headline=headline(claims),
+        headline=f"{headline(claims)} at this budget",
         lead=lead,
         sections=[claims_html(claims), *drawings(runs, archive, copying), *trained(claims, archive, command)],
-        footer=f"Made by phaseflow {escape(__version__)}. The claims are those of Olsson et al., In-context Learning"
-        " and Induction Heads (2022); the models are far smaller than theirs.",
+        footer=page.made_by(
+            archive.path,
+            "The claims are those of Olsson et al., In-context Learning and Induction Heads (2022);"
+            " the models are far smaller than theirs.",
+        ),
     )
-
-
-def claims_html(claims: Sequence[Claim]) -> str:
-    """The table of claims, the rule of each folded under it."""
-    rows = "".join(
-        f'<tr><td class="wide">{number}. {escape(claim.claim)}</td>'
-        f'<td class="verdict {claim.verdict.replace(" ", "-")}">{MARKS[claim.verdict]}</td>'
-        f'<td class="number">{claim.runs}</td><td class="wide">{escape(claim.measured)}'
-        f'<div class="rule">{escape(rule(claim))}</div></td></tr>'
-        for number, claim in enumerate(claims, start=1)
-    )
-    head = '<th>claim</th><th>verdict</th><th class="number">runs</th><th>what was measured, and the rule</th>'
-    table = (
-        f'<div class="scroll"><table class="claims"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
-    return f"<section><h2>The claims</h2>{table}</section>"
-
-
-def rule(claim: Claim) -> str:
-    """The rule of a claim, and the interval it speaks of."""
-    shown = f"Holds if {claim.rule}."
-    if claim.runs and claim.lower == claim.lower:
-        shown += f" Here {claim.value:.2f}, 95%: {claim.lower:.2f} to {claim.upper:.2f}."
-    return shown
 
 
 def drawings(runs: list[Measured], archive: Archive, copying: pl.DataFrame) -> Iterator[str]:

@@ -15,6 +15,8 @@ import phaseflow
 from phaseflow.labs.markov import page as report
 from phaseflow.labs.markov.stages import Findings, find
 from phaseflow.reporting import terminal
+from phaseflow.reporting.claims import print_claims
+from phaseflow.reporting.page import check_writable
 from phaseflow.training import (
     BatchConfig,
     Checkpoints,
@@ -26,6 +28,7 @@ from phaseflow.training import (
     TrainConfig,
     train_together,
 )
+from phaseflow.training.device import usable_device
 
 
 def markov_configs(seeds: range, *, steps: int = 600) -> dict[str, TrainConfig]:
@@ -59,8 +62,10 @@ def markov_configs(seeds: range, *, steps: int = 600) -> dict[str, TrainConfig]:
     }
 
 
-def run(out: Path, page: Path, *, seeds: int, seed: int = 0) -> Findings:
+def run(out: Path, page: Path, *, seeds: int, seed: int = 0, device: str | None = None, command: str = "") -> Findings:
     """Trains what is not yet trained under `out`, prints the verdict, writes `page`; returns what was found."""
+    device = usable_device(device)
+    check_writable(page)
     console = Console()
     began = time.monotonic()
     configs = markov_configs(range(seed, seed + seeds))
@@ -69,18 +74,15 @@ def run(out: Path, page: Path, *, seeds: int, seed: int = 0) -> Findings:
         {out / name: config for name, config in configs.items()},
         data,
         labels={out / name: f"training {name}" for name in configs},
+        device=device,
     )
     with terminal.progress_bars() as progress:
         archive = phaseflow.open(out, progress=progress)
         findings = find(archive)
-    command = f"phaseflow lab markov --out {out} --report {page} --seeds {seeds} --seed {seed}"
     report.write(page, archive, findings, command=command)
     console.print()
-    terminal.print_table(findings.claims, empty="")
+    print_claims(findings.claims, console)
     console.print()
     terminal.print_table(report.readable(findings.verdicts), empty="")
-    console.print(
-        f"\n[bold]{page}[/] has the figures; open it in a browser. "
-        f"[dim]{(time.monotonic() - began) / 60:.1f} minutes; the runs are kept in {out}.[/]"
-    )
+    terminal.print_page(page, out, (time.monotonic() - began) / 60, console)
     return findings

@@ -1,11 +1,10 @@
 """The page of the experiment: what holds, the curves with their stages, the head that forms, every window."""
 
-from html import escape
 from pathlib import Path
 
 import polars as pl
 
-from phaseflow import __version__, schema
+from phaseflow import schema
 from phaseflow.analysis import Archive
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
 from phaseflow.labs.markov.stages import (
@@ -18,6 +17,7 @@ from phaseflow.labs.markov.stages import (
     Findings,
 )
 from phaseflow.reporting import figures, page, stages, words
+from phaseflow.reporting.claims import claims_html
 
 _CURVES = (
     "KL divergence of each predictor from the model, nats, on held-out chains: how far the model is from predicting "
@@ -48,14 +48,14 @@ def write(path: Path, archive: Archive, findings: Findings, *, command: str) -> 
     induction = {run: [f"L{layer}H0"] for run, layer in last.iter_rows() if run in findings.changes}
     drawn_heads = figures.prefix_matching(with_heads, findings.changes, induction)
     sections = [
-        section("What holds", page.table_html(findings.claims)),
+        claims_html(findings.claims),
         page.figure_html(panels, number=1, title="Three predictors, and the stages", caption=_CURVES),
         page.figure_html(drawn_heads, number=2, title="The head that forms", caption=_HEADS),
         section("Run by run", page.table_html(readable(findings.verdicts))),
         section("The stages", page.table_html(findings.stages)),
         section("Every window found", f'<p class="note">{_WINDOWS}</p>{page.table_html(windows_table(findings))}'),
         section("Settings", "".join(page.settings_html(run.name, dict(run.config)) for run in archive.runs)),
-        section("Reproduce", f"<pre>{escape(command)}</pre>"),
+        page.reproduce_html(command),
     ]
     page.write_page(
         path,
@@ -65,8 +65,9 @@ def write(path: Path, archive: Archive, findings: Findings, *, command: str) -> 
         "The stages of learning were found in the archived curves by phaseflow's own detection, which was told neither "
         "their number nor their place.",
         sections=sections,
-        footer=f"Made by phaseflow {escape(__version__)} from {escape(str(archive.path))}. Definitions follow Edelman "
-        "et al., The Evolution of Statistical Induction Heads (2024).",
+        footer=page.made_by(
+            archive.path, "Definitions follow Edelman et al., The Evolution of Statistical Induction Heads (2024)."
+        ),
     )
 
 

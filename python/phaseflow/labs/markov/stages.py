@@ -23,6 +23,7 @@ from phaseflow import schema
 from phaseflow.analysis import Archive
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING, windows_of_curves
 from phaseflow.changepoint import detect
+from phaseflow.reporting.claims import DOES_NOT, HOLDS, UNDECIDED, Claim
 from phaseflow.training.markov import PREDICTORS
 
 CURVES = [f"kl_{name}" for name in PREDICTORS]
@@ -32,7 +33,6 @@ STAGES = "stages"
 PASSED = " → ".join(PREDICTORS)
 LAYERS = "layers"
 HEAD_START, HEAD_END = "head_start", "head_end"
-CLAIM, MEASURED, VERDICT = "claim", "measured", "verdict"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Findings:
     stages: pl.DataFrame  # run, nearest, start, end, kl_uniform, kl_unigram, kl_bigram: one row a stage
     changes: dict[str, dict[str, Any]]  # run: its window into the bigram stage, where it has one
     verdicts: pl.DataFrame  # one row a run
-    claims: pl.DataFrame  # claim, measured, verdict
+    claims: list[Claim]
 
 
 def find(archive: Archive) -> Findings:
@@ -58,7 +58,7 @@ def find(archive: Archive) -> Findings:
         [verdict(run, n_layers, stages, windows, changes.get(run, {})) for run, n_layers in layers.items()],
         infer_schema_length=None,
     )
-    return Findings(windows, stages, changes, verdicts, pl.DataFrame(list(claims(verdicts))))
+    return Findings(windows, stages, changes, verdicts, list(claims(verdicts)))
 
 
 def windows_of(curves: pl.DataFrame, heads: pl.DataFrame) -> pl.DataFrame:
@@ -150,18 +150,30 @@ def verdict(
     }
 
 
-def claims(verdicts: pl.DataFrame) -> Iterator[dict[str, str]]:
+def claims(verdicts: pl.DataFrame) -> Iterator[Claim]:
     """Each claim of Edelman 2024 that the runs can decide, with what was measured."""
     two, one = (verdicts.filter(pl.col(LAYERS) == n) for n in (2, 1))
     meets = (pl.col(HEAD_START) <= pl.col(schema.END)) & (pl.col(HEAD_END) >= pl.col(schema.START))
-    yield judged("two layers pass from uniform through unigram to bigram", two, pl.col(STAGES) == PASSED)
-    yield judged("one layer never gets to the bigram", one, ~pl.col(STAGES).str.contains("bigram"))
-    yield judged("the change to the bigram is sharper than smooth learning", two, pl.col(schema.P_VALUE).is_not_null())
-    yield judged("a head of the last layer becomes an induction head in that window", two, meets.fill_null(False))
+    yield judged(
+        "two layers pass from uniform through unigram to bigram", two, pl.col(STAGES) == PASSED,
+        "these are the stages that detection finds in every two-layer model, in this order",
+    )  # fmt: skip
+    yield judged(
+        "one layer never gets to the bigram", one, ~pl.col(STAGES).str.contains("bigram"),
+        "no stage of any one-layer model is nearest to the bigram",
+    )  # fmt: skip
+    yield judged(
+        "the change to the bigram is sharper than smooth learning", two, pl.col(schema.P_VALUE).is_not_null(),
+        "in every two-layer model a window (false alarms: 1 curve of 20) holds the step from which it stays nearest",
+    )  # fmt: skip
+    yield judged(
+        "a head of the last layer becomes an induction head in that window", two, meets.fill_null(False),
+        "in every two-layer model the window of the head whose prefix matching rises most meets that one",
+    )  # fmt: skip
 
 
-def judged(claim: str, verdicts: pl.DataFrame, agrees: pl.Expr) -> dict[str, str]:
+def judged(claim: str, verdicts: pl.DataFrame, agrees: pl.Expr, rule: str) -> Claim:
     """Holds where every run agrees, does not where none does; in between the runs do not decide."""
     runs, agreeing = verdicts.height, verdicts.filter(agrees).height
-    verdict = "undecided" if 0 < agreeing < runs or not runs else "holds" if agreeing else "does not"
-    return {CLAIM: claim, MEASURED: f"{agreeing} of {runs} runs", VERDICT: verdict}
+    verdict = UNDECIDED if 0 < agreeing < runs or not runs else HOLDS if agreeing else DOES_NOT
+    return Claim(claim, verdict, f"{agreeing} of {runs} runs", rule, runs)

@@ -52,9 +52,12 @@ class Outcome:
     verdict: str
     #: Share of the restarts with this verdict.
     restarts: float
+    #: Of the restarts with another verdict the one of lowest loss: a minimum beside this one, if there is any.
+    next_verdict: str | None
+    next_loss: float
 
 
-def demonstrations(run_dir: Path, *, steps: int = 2000, seed: int = 0) -> list[Outcome]:
+def demonstrations(run_dir: Path, *, steps: int = 2000, seed: int = 0, device: str | None = None) -> list[Outcome]:
     """Trains ten restarts of every case, each case into an archive below ``run_dir``, and judges them."""
     outcomes = []
     for number, case in enumerate(CASES):
@@ -71,13 +74,16 @@ def demonstrations(run_dir: Path, *, steps: int = 2000, seed: int = 0) -> list[O
         )
         name = f"{case.n_features}-{case.n_hidden}-{case.kind}-{case.density:g}"
         label = f"pairs, {number + 1} of {len(CASES)}: {case.expected}"
-        weights, losses = train_toy(config, run_dir / name, label=label)
+        weights, losses = train_toy(config, run_dir / name, device=device, label=label)
         W = weights.W.numpy(force=True)
         verdicts = [judged(each)[2] for each in W]
         best = int(losses.argmin())
         inside, others, verdict = judged(W[best])
         share = verdicts.count(verdict) / RESTARTS
-        outcomes.append(Outcome(case, W[best], float(losses[best]), inside, others, verdict, share))
+        differing = [(float(losses[i]), each) for i, each in enumerate(verdicts) if each != verdict]
+        next_loss, next_verdict = min(differing, default=(float("nan"), None))
+        loss = float(losses[best])
+        outcomes.append(Outcome(case, W[best], loss, inside, others, verdict, share, next_verdict, next_loss))
     return outcomes
 
 

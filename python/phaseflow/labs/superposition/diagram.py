@@ -98,7 +98,14 @@ class Boundary:
 
 
 def phase_diagram(
-    n_features: int, run_dir: Path, *, points: int = 15, restarts: int = 10, steps: int = 600, seed: int = 0
+    n_features: int,
+    run_dir: Path,
+    *,
+    points: int = 15,
+    restarts: int = 10,
+    steps: int = 600,
+    seed: int = 0,
+    device: str | None = None,
 ) -> Diagram:
     """Trains and classifies ``points`` densities × ``points`` importances.
 
@@ -109,6 +116,8 @@ def phase_diagram(
     run_dir : path
         The archive of all models.
     points, restarts, steps, seed : int
+    device : str, optional
+        A torch device; CUDA where there is one, else the CPU.
     """
     density, importance = np.geomspace(0.02, 1.0, points), np.geomspace(0.1, 10.0, points)
     instances = tuple(
@@ -128,7 +137,7 @@ def phase_diagram(
         checkpoints=Checkpoints(n_log=1),
     )
     label = f"phase diagram, {n_features} features, {len(instances):,} models"
-    weights, _ = train_toy(config, run_dir, label=label)
+    weights, _ = train_toy(config, run_dir, device=device, label=label)
     loss = expected_losses(config, weights)
     closed_form = superposition_losses(density, importance[:, None], n_features=n_features)
     shape = (points, points, restarts)

@@ -47,7 +47,9 @@ class Jumps:
     p_value: float
 
 
-def energy_levels(run_dir: Path, *, restarts: int = 128, steps: int = 1500, seed: int = 0) -> Jumps:
+def energy_levels(
+    run_dir: Path, *, restarts: int = 128, steps: int = 1500, seed: int = 0, device: str | None = None
+) -> Jumps:
     """Trains the restarts, finds jumps and drops in their archive, and compares."""
     config = ToyConfig(
         8,
@@ -60,7 +62,7 @@ def energy_levels(run_dir: Path, *, restarts: int = 128, steps: int = 1500, seed
         checkpoints=Checkpoints(n_log=1, dense_every=10),
         initial_scale=0.1,
     )
-    train_toy(config, run_dir, label=f"energy levels, {restarts} restarts")
+    train_toy(config, run_dir, device=device, label=f"energy levels, {restarts} restarts")
     archive = phaseflow.open(run_dir)
     geometry, losses = archive.feature_geometry(), archive.toy_losses()
     return compared(geometry, losses, seed=seed)
