@@ -224,8 +224,8 @@ def pairs(out: Path, size: float, seed: int, device: str, numbers: Iterator[int]
                 "–" if each.next_verdict is None else short.get(each.next_verdict, each.next_verdict) for each in found
             ],
             "its loss": [each.next_loss for each in found],
-            "cosine within": [f"{each.cosines.mean() + 0.0:.3f}" for each in found],
-            "between pairs": [f"{each.others.mean() + 0.0:.3f}" for each in found],
+            "cosine within": [f"{each.cosines.mean().round(3) + 0.0:.3f}" for each in found],
+            "between pairs": [f"{each.others.mean().round(3) + 0.0:.3f}" for each in found],
         }
     )
     caption = (
