@@ -103,12 +103,13 @@ def one_score(case, tensor, tokens, options):
         "torch index_select": torch_take,
         "torch (A * mask).sum": torch_mask,
     }
-    if gather := numba_gather():
+    if peers := numba_peers():
 
         def numba():
             example, query, key, n_queries = entries(tokens)
-            bits = array.view(np.uint16) if array.itemsize == 2 else array
-            return gather(bits, example, query, key, table(tensor.dtype)).sum(0) / n_queries
+            values = table(tensor.dtype)
+            bits = array.view(np.uint16) if len(values) else array
+            return peers.gather(len(values) > 0)(bits, example, query, key, values).sum(0) / n_queries
 
         contenders["numba gather"] = numba
     seconds = interleave(contenders, options.rounds)
@@ -127,10 +128,13 @@ def all_scores(case, tensor, tokens, options):
         "numpy composite": lambda: numpy_scores(array, tokens),
         "limit: read all bytes": read_limit(array, options.threads),
     }
+    if peers := numba_peers():
+        contenders["numba composite"] = lambda: numba_scores(peers, tensor, tokens)
     seconds = interleave(contenders, options.rounds)
     found = contenders["phaseflow"]()["value"].to_numpy().reshape(options.heads, -1)
-    for name in ("torch composite", "numpy composite"):
-        np.testing.assert_allclose(np.asarray(contenders[name]()), found, rtol=1e-4, err_msg=name)
+    for name, contender in contenders.items():
+        if "composite" in name:
+            np.testing.assert_allclose(np.asarray(contender()), found, rtol=1e-4, err_msg=name)
     return compare(case, seconds, "phaseflow")
 
 
@@ -162,6 +166,28 @@ def numpy_scores(pattern, tokens):
         logs = np.log(wide, out=np.zeros_like(wide), where=wide > 0)
         entropy[head] = -np.einsum("bqk,bqk->", wide, logs, dtype=float) / (wide.shape[0] * wide.shape[1])
     return np.stack([*columns, entropy], axis=1)
+
+
+def numba_scores(peers, pattern, tokens):
+    """The same in numba, all in one pass."""
+    batch, _, context, _ = pattern.shape
+    found = [entries(tokens, offset) for offset in (1, 0, -1)]
+    keys = np.zeros((3, max(len(key) for *_, key, _ in found)), np.int64)
+    starts = np.empty((3, batch * context + 1), np.int64)
+    for offset, (example, query, key, _) in enumerate(found):
+        keys[offset, : len(key)] = key
+        starts[offset] = np.searchsorted(example * context + query, np.arange(batch * context + 1))
+    values = table(pattern.dtype)
+    half = len(values) > 0
+    with np.errstate(over="ignore", invalid="ignore"):  # the table holds infinity and NaN too
+        terms = values * np.log2(values, where=values > 0, out=np.zeros_like(values))
+    array = pattern.view(torch.uint16).numpy() if half else pattern.numpy()
+    sums = peers.scan(half)(array, array if half else array.view(np.int32), starts, keys, values, terms)
+    columns = []
+    for total, nearest, (*_, key, n_queries) in zip(sums.T[:6:2], sums.T[1:6:2], found, strict=True):
+        columns += [total / n_queries, total / len(key), nearest / n_queries]
+    columns += [*sums.T[6:8] / (batch * (context - 1)), sums.T[8] * np.log(2) / (batch * context)]
+    return np.stack(columns, axis=1)
 
 
 def matching_scores(pattern, tokens, take):
@@ -197,26 +223,13 @@ def table(dtype):
     return torch.arange(65_536, dtype=torch.int32).to(torch.int16).view(dtype).float().numpy()
 
 
-def numba_gather():
-    """The best loop we know in numba, or None where it is not installed."""
+def numba_peers():
+    """The loops in numba, or None where it is not installed."""
     if importlib.util.find_spec("numba") is None:
         return None
-    import numba
+    import _attention_numba
 
-    @numba.njit(parallel=True, fastmath=True)
-    def gather(pattern, example, query, key, values):
-        sums = np.zeros(pattern.shape[:2])
-        starts = np.searchsorted(example, np.arange(pattern.shape[0] + 1))
-        for task in numba.prange(sums.size):
-            b, h = task // pattern.shape[1], task % pattern.shape[1]
-            total = 0.0
-            for entry in range(starts[b], starts[b + 1]):
-                stored = pattern[b, h, query[entry], key[entry]]
-                total += values[stored] if values.size else stored
-            sums[b, h] = total
-        return sums
-
-    return gather
+    return _attention_numba
 
 
 if __name__ == "__main__":
