@@ -12,6 +12,7 @@ __all__ = [
     "ConvexityTest",
     "HeadScores",
     "OnlineRuns",
+    "PatternParts",
     "Shard",
     "StoredTensor",
     "TokenGrid",
@@ -127,6 +128,12 @@ def head_scores(pattern: Any, tokens: NDArray[np.int64], bos: int | None, thread
 @final
 class TokenIndex:
     def __new__(cls, tokens: NDArray[np.int64], bos: int | None) -> TokenIndex: ...
+
+@final
+class PatternParts:
+    def __new__(cls, index: TokenIndex, batch: int, heads: int) -> PatternParts: ...
+    def add(self, example: int, head: int, part: Any, threads: int | None) -> None: ...
+    def scores(self) -> HeadScores: ...
 
 def scan_head_scores(
     patterns: Sequence[StoredTensor | tuple[StoredTensor, StoredTensor, StoredTensor, float]],

@@ -14,8 +14,9 @@ import polars as pl
 
 from phaseflow import schema
 from phaseflow.analysis.losses import EXPECTED, defect
-from phaseflow.analysis.tables import BYTES, PROBLEM_SCHEMA, OnProgress
+from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.archive import RunSource
+from phaseflow.archive.in_place import BYTES
 from phaseflow.exceptions import UnknownNameError
 from phaseflow.metrics.function_space import function_space
 

@@ -2,7 +2,8 @@
 
 Patterns whose bytes lie in a file as they are (a run's own shards, ``.npy``, ``.safetensors``), whole, packed or as
 their parts, are read by the compiled scanner: some hundred at a time, in blocks, by all cores. Those that a library has
-to decode (``.npz``, HDF5, Zarr, ``.pt``) come one at a time through it.
+to decode (compressed ``.npz``, HDF5 in chunks, Zarr) come one at a time through it, the larger ones some heads and
+examples at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phaseflow import _core, schema
-from phaseflow._core import HeadScores, StoredTensor, TokenIndex
+from phaseflow._core import HeadScores, PatternParts, StoredTensor, TokenIndex
 from phaseflow.analysis.tables import OnBytes, OnProgress, applicable, computed, probes_of, problem_rows
 from phaseflow.archive import RunSource
 from phaseflow.archive.compact import read_whole, whole_name
@@ -97,20 +98,31 @@ def scored(
 ) -> Iterator[tuple[Place, HeadScores | Exception]]:
     """The scores of the pattern at each step and name, as the core gives them, or the exception that says why not."""
     stored: dict[Place, Any] = {}
+    read = 0
     for place in places:
         try:
+            if (decoded := run.decoded(*place, memory)) is not None:
+                parts = PatternParts(index_of(probe_of(place)), *decoded.shape[:2])
+                for part in decoded:
+                    parts.add(part.example, part.head, part.array, None)
+                    read += part.array.nbytes
+                    on_bytes(read)
+                yield place, parts.scores()
+                continue
             pattern = read_whole(run, *place)
-            if (parts := stored_parts(pattern)) is not None:
-                stored[place] = parts
-            else:
-                probe = run.probes[probe_of(place)]
-                of = _core.head_scores_of_compact if isinstance(pattern, CompactPattern) else _core.head_scores
-                yield place, of(pattern, probe.tokens, probe.bos, None)
+            if (files := stored_parts(pattern)) is not None:
+                stored[place] = files
+                continue
+            probe = run.probes[probe_of(place)]
+            of = _core.head_scores_of_compact if isinstance(pattern, CompactPattern) else _core.head_scores
+            yield place, of(pattern, probe.tokens, probe.bos, None)
         except (PhaseflowError, OSError) as error:
             yield place, error
     of_batches = [index_of(probe_of(place)) for place in stored]
     yield from zip(
-        stored, _core.scan_head_scores(list(stored.values()), of_batches, memory, None, on_bytes), strict=True
+        stored,
+        _core.scan_head_scores(list(stored.values()), of_batches, memory, None, lambda more: on_bytes(read + more)),
+        strict=True,
     )
 
 

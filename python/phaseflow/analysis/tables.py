@@ -11,12 +11,12 @@ from phaseflow.analysis.measures import Measure
 from phaseflow.archive import Derived, RunSource
 from phaseflow.archive.compact import whole_name
 from phaseflow.archive.derived import one_by_one
+from phaseflow.archive.in_place import BYTES
 from phaseflow.exceptions import PhaseflowError
 
 OnProgress = Callable[[str, int, int], None]  # what is being computed, how many bytes are read, of how many
 OnBytes = Callable[[int], None]  # how many bytes of a batch of steps are read
 
-BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8}
 PROBLEM_SCHEMA = {
     schema.RUN: pl.String,
     schema.FILE: pl.String,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow._core import StoredTensor
-from phaseflow.archive.formats import MEASURED, WHOLE, Opened, form, open_file
+from phaseflow.archive.formats import WHOLE, Opened, form, open_file
+from phaseflow.archive.in_place import MEASURED
 from phaseflow.archive.pattern import PathPattern
 from phaseflow.exceptions import DtypeError, MissingDataError, ParameterError, ShapeError
 

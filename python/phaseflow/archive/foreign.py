@@ -21,6 +21,7 @@ from phaseflow._core import StoredTensor
 from phaseflow.archive.binding import Place, bind, bound, named, places
 from phaseflow.archive.formats import Opened, check, load, open_file
 from phaseflow.archive.index import SCHEMA
+from phaseflow.archive.parts import DecodedPattern, too_large
 from phaseflow.archive.pattern import PathPattern
 from phaseflow.archive.probe import Probe
 from phaseflow.archive.problem import Problem, problem_table
@@ -84,6 +85,13 @@ class ForeignRun:
             raise MissingDataError(f"{self.name} has no tensor {name!r} at step {step}; its index lists what it has")
         found = load(Path(place.file), self._open(place.file), place.inside, place.index)
         return found if place.binding.axes == place.binding.inner else bound(found, place)
+
+    def decoded(self, step: int, name: str, memory: int) -> DecodedPattern | None:
+        """A pattern that has to be decoded and does not fit so many bytes, in parts that do; else None."""
+        place = self.places.get((step, name))
+        if place is None or not too_large(opened := self._open(place.file), place, memory):
+            return None
+        return DecodedPattern(opened, place, memory)
 
     def checksums(self, step: int) -> dict[str, str]:
         """Which file, what of it, its size and time of last change: for every tensor of a step."""

@@ -1,19 +1,21 @@
 """Tensor files that others wrote, opened where they lie by the libraries they were written with.
 
-| suffix | how | memory |
+| suffix | how | decoded |
 |---|---|---|
-| ``.npy`` | phaseflow's reader, mapped; numpy's where the array is not row-major and little endian | none |
-| ``.npz`` | as ``.npy`` where not compressed (``numpy.savez``); else numpy, one array at a time | none; that array |
-| ``.safetensors`` | phaseflow's reader, mapped | none |
-| ``.pt``, ``.pth`` | torch (extra ``train``), weights only: nothing in the file is executed; mapped | none |
-| ``.h5``, ``.hdf5`` | h5py (extra ``hdf5``); mapped where in one piece; else one tensor at a time | none; that tensor |
-| ``.zarr`` | zarr (extra ``zarr``), one tensor at a time, the chunks it lies in | that tensor |
+| ``.npy`` | phaseflow's reader, mapped | by numpy, mapped, where not row-major and little endian |
+| ``.npz`` | as ``.npy`` where it lies there uncompressed (``numpy.savez``) | from the front on where compressed |
+| ``.safetensors`` | phaseflow's reader, mapped | never |
+| ``.pt``, ``.pth`` | torch (extra ``train``), weights only: nothing in it is executed; mapped | bfloat16, to float32 |
+| ``.h5``, ``.hdf5`` | h5py (extra ``hdf5``), mapped where in one piece | chunks where in chunks |
+| ``.zarr`` | zarr (extra ``zarr``) | chunks |
+
+What is mapped takes no memory. What is decoded takes what is asked for, and what has to be decoded with it.
 """
 
-import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow._core import Shard, StoredTensor
+from phaseflow.archive.in_place import in_place
+from phaseflow.archive.zipped import ZippedArray
 from phaseflow.exceptions import CorruptArchiveError, MissingDataError, MissingExtraError, PhaseflowError
 
 Opened = Mapping[str, Any]
 WHOLE = ""  # the name of the tensor in a file that holds one
-MEASURED = ("float16", "bfloat16", "float32", "float64")
 
 
 @contextmanager
@@ -65,18 +68,39 @@ def form(path: Path, opened: Opened, name: str) -> tuple[tuple[int, ...], str]:
 
 def load(path: Path, opened: Opened, name: str, index: Any = ...) -> StoredTensor | NDArray[Any]:
     """One tensor of an open file, in native byte order: a mapped one whole, of others what stands at ``index``."""
+    with reader(path, opened, name) as read:
+        return read(index)
+
+
+@contextmanager
+def reader(path: Path, opened: Opened, name: str) -> Iterator[Callable[[Any], StoredTensor | NDArray[Any]]]:
+    """What gives `load` of index after index; in the order in which they are stored, nothing is decoded twice."""
     if name not in opened:
         there = ", ".join(sorted(opened)[:8]) or "nothing"
         raise MissingDataError(f"{path} holds no tensor {name!r}, it holds {there}")
-    with _told_as_damage(path, f"{name or 'array'}: a readable tensor"):
-        value = opened[name]
-        if isinstance(value, StoredTensor):
-            return value
-        array = value[index]  # a data set is read here
-        if isinstance(array, StoredTensor):
-            return array
-        array = np.asarray(array)
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    with ExitStack() as held:
+        with _told_as_damage(path, f"{name or 'array'}: a readable tensor"):
+            stored = opened[name]
+            if isinstance(stored, ZippedArray) and stored.mapped is None:
+                stored = held.enter_context(stored.decoded())
+
+        def read(index: Any) -> StoredTensor | NDArray[Any]:
+            with _told_as_damage(path, f"{name or 'array'}: a readable tensor"):
+                array = stored if isinstance(stored, StoredTensor) else stored[index]  # a data set is read here
+                if isinstance(array, StoredTensor):
+                    return array
+                array = np.asarray(array)
+                return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+        yield read
+
+
+def chunks(opened: Opened, name: str) -> tuple[int, ...] | None:
+    """How far, along each axis, what is decoded together reaches; None of a tensor that need not be decoded."""
+    stored = opened[name]
+    if isinstance(stored, np.ndarray | StoredTensor) or getattr(stored, "mapped", None) is not None:
+        return None
+    return getattr(stored, "chunks", None) or (1,) * len(stored.shape)
 
 
 def check(path: Path) -> None:
@@ -115,55 +139,10 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-#: How numpy writes an array of ``ml_dtypes.bfloat16``, a type it does not know.
-_BFLOAT16 = "void16"
-#: What stands in front of a file inside a zip file, up to its name: the lengths of name and extra field come last.
-_ZIP_HEADER = struct.Struct("<4s5H3I2H")
-
-
 def _npy(path: Path) -> Opened:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    mapped = _mapped(path, path.name, array.dtype, array.shape, array.offset) if array.flags.c_contiguous else None
+    mapped = in_place(path, path.name, array.dtype, array.shape, array.offset) if array.flags.c_contiguous else None
     return {WHOLE: array if mapped is None else mapped}
-
-
-def _mapped(path: Path, name: str, dtype: Any, shape: tuple[int, ...], offset: int) -> StoredTensor | None:
-    """Row-major numbers that lie in a file from a byte on, where they lie; None of those that have to be converted."""
-    kind = "bfloat16" if dtype.name == _BFLOAT16 else dtype.name
-    if kind not in MEASURED or not dtype.isnative or 0 in shape:
-        return None
-    return StoredTensor.in_file(path, name, kind, shape, offset)
-
-
-class _ZippedArray:
-    """An array of an ``.npz`` file: its form from its header, its numbers when they are asked for."""
-
-    def __init__(self, path: Path, member: str) -> None:
-        self._path, self._member = path, member
-        with zipfile.ZipFile(path) as files, files.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            self.shape, self._columns_first, self.dtype = read(file)
-            self._header = file.tell()
-
-    def __getitem__(self, index: Any) -> "NDArray[Any] | StoredTensor":
-        if (mapped := self._in_place()) is not None:
-            return mapped
-        with zipfile.ZipFile(self._path) as files, files.open(self._member) as file:
-            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)[index]
-            return array
-
-    def _in_place(self) -> StoredTensor | None:
-        """The numbers where they lie, if they are neither compressed nor column-major."""
-        with zipfile.ZipFile(self._path) as files:
-            member = files.getinfo(self._member)
-        if member.compress_type != zipfile.ZIP_STORED or self._columns_first:
-            return None
-        with self._path.open("rb") as file:
-            file.seek(member.header_offset)
-            *_, name, extra = _ZIP_HEADER.unpack(file.read(_ZIP_HEADER.size))
-        offset = member.header_offset + _ZIP_HEADER.size + name + extra + self._header
-        return _mapped(self._path, self._member, self.dtype, self.shape, offset)
 
 
 def _npz(path: Path) -> Opened:
@@ -171,7 +150,7 @@ def _npz(path: Path) -> Opened:
         raise CorruptArchiveError(f"{path}: expected a zip file of arrays, found another; restore it from a copy")
     with zipfile.ZipFile(path) as files:
         members = [name for name in files.namelist() if name.endswith(".npy")]
-    return {name.removesuffix(".npy"): _ZippedArray(path, name) for name in members}
+    return {name.removesuffix(".npy"): ZippedArray(path, name) for name in members}
 
 
 def _safetensors(path: Path) -> Opened:
@@ -187,10 +166,10 @@ def _torch(path: Path) -> Opened:
     return found
 
 
-def _flatten(value: Any, name: str, found: dict[str, Any], tensor: type) -> None:
+def _flatten(value: Any, name: str, found: dict[str, Any], tensor: Any) -> None:
     """Tensors in nested dicts and lists by their path: ``"cache.3"``."""
     if isinstance(value, tensor):
-        found[name] = as_numpy(value)
+        found[name] = _Widened(value) if str(value.dtype) == "torch.bfloat16" else as_numpy(value)
         return
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     for key, item in items:
@@ -203,18 +182,36 @@ def as_numpy(value: Any) -> Any:
     return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
 
 
+class _Widened:
+    """A torch tensor of bfloat16, as the float32 of what is asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self.shape = tuple(value.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        array: NDArray[Any] = as_numpy(self._value[index])
+        return array
+
+
 class _DataSet:
     """A data set of an HDF5 file: its numbers where they lie, if it is stored in one piece."""
 
     def __init__(self, path: Path, name: str, stored: Any) -> None:
         self._path, self._name, self._stored = path, name, stored
-        self.shape, self.dtype = stored.shape, stored.dtype
+        self.shape, self.dtype, self.chunks = stored.shape, stored.dtype, stored.chunks
+
+    @cached_property
+    def mapped(self) -> StoredTensor | None:
+        """The numbers where they lie; None where they are in chunks, compressed, elsewhere, or not written."""
+        offset = self._stored.id.get_offset()
+        return None if offset is None else in_place(self._path, self._name, self.dtype, self.shape, offset)
 
     def __getitem__(self, index: Any) -> "NDArray[Any] | StoredTensor":
-        offset = self._stored.id.get_offset()  # None where it is in chunks, compressed, elsewhere, or not written
-        mapped = None if offset is None else _mapped(self._path, self._name, self.dtype, self.shape, offset)
-        if mapped is not None:
-            return mapped
+        if self.mapped is not None:
+            return self.mapped
         array: NDArray[Any] = self._stored[index]
         return array
 

@@ -116,6 +116,9 @@ class Run:
             raise MissingDataError(self._missing(step, name))
         return self._shard(file).tensor(name)
 
+    def decoded(self, step: int, name: str, memory: int) -> None:
+        """None: nothing that a Recorder wrote has to be decoded."""
+
     def checksums(self, step: int) -> dict[str, str]:
         """Checksum of every tensor of a step, by name: what results computed from them depend on."""
         return self._checksums.get(step, {})

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phaseflow._core import StoredTensor
+from phaseflow.archive.parts import DecodedPattern
 from phaseflow.archive.probe import Probe
 
 
@@ -49,6 +50,10 @@ class RunSource(Protocol):
 
     def tensor(self, step: int, name: str) -> StoredTensor | NDArray[Any]:
         """One tensor, not copied."""
+        ...
+
+    def decoded(self, step: int, name: str, memory: int) -> DecodedPattern | None:
+        """A pattern that has to be decoded and does not fit so many bytes, in parts that do; else None."""
         ...
 
     def checksums(self, step: int) -> dict[str, str]:

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use numpy::PyReadonlyArray2;
 use phaseflow_core::archive::StoredTensor;
-use phaseflow_core::attention::TokenIndex;
+use phaseflow_core::attention::{PatternParts, TokenIndex};
 use phaseflow_core::scan::{self, Pattern, Source};
 use pyo3::prelude::*;
 
+use crate::array::BorrowedTensor;
 use crate::attention::PyHeadScores;
-use crate::compute::compute_watched;
+use crate::compute::{compute, compute_watched};
 use crate::error::to_python;
 use crate::stored::PyStoredTensor;
 
@@ -24,6 +25,46 @@ impl PyTokenIndex {
     #[pyo3(signature = (tokens, bos))]
     fn new(py: Python<'_>, tokens: PyReadonlyArray2<'_, i64>, bos: Option<i64>) -> PyResult<Self> {
         TokenIndex::new(tokens.as_array(), bos).map(Self).map_err(|error| to_python(py, error))
+    }
+}
+
+/// A pattern that comes in parts: what was found of it so far.
+#[pyclass(name = "PatternParts", module = "phaseflow._core")]
+struct PyPatternParts {
+    index: Py<PyTokenIndex>,
+    parts: PatternParts,
+}
+
+#[pymethods]
+impl PyPatternParts {
+    /// Of a pattern with so many examples and heads on these tokens.
+    #[new]
+    #[pyo3(signature = (index, batch, heads))]
+    fn new(py: Python<'_>, index: Py<PyTokenIndex>, batch: usize, heads: usize) -> PyResult<Self> {
+        let parts = PatternParts::new(&index.get().0, batch, heads).map_err(|error| to_python(py, error))?;
+        Ok(Self { index, parts })
+    }
+
+    /// Takes in `(batch, head, ...)`, whose first example and head are these of the whole.
+    #[pyo3(signature = (example, head, part, threads))]
+    fn add(
+        &mut self,
+        py: Python<'_>,
+        example: usize,
+        head: usize,
+        part: &Bound<'_, PyAny>,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let part = BorrowedTensor::borrow("pattern", part)?;
+        let (Self { index, parts }, part) = (self, part.view());
+        let index = &index.get().0;
+        compute(py, threads, |cancel| parts.add(index, example, head, &part, cancel))
+    }
+
+    /// The scores of the whole.
+    fn scores(&self, py: Python<'_>) -> PyResult<PyHeadScores> {
+        let scores = self.parts.scores(&self.index.get().0).map_err(|error| to_python(py, error))?;
+        Ok(PyHeadScores::new(py, scores))
     }
 }
 
@@ -98,6 +139,7 @@ fn scan_head_scores<'py>(
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyTokenIndex>()?;
+    module.add_class::<PyPatternParts>()?;
     module.add_function(wrap_pyfunction!(scan_head_scores, module)?)?;
     Ok(())
 }

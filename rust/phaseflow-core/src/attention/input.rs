@@ -58,17 +58,23 @@ impl<'a, T: Element> Input<'a, T> {
         })?;
         let context = tokens.ncols();
         check_context(context)?;
-        let wrong_rank = |_| Error::WrongRank { argument: "pattern", expected: AXES, got: axes };
-        let pattern = match pattern.ndim() {
-            3 => Pattern::Packed(packed(pattern.into_dimensionality::<Ix3>().map_err(wrong_rank)?, context)?),
-            _ => Pattern::Dense(dense(pattern.into_dimensionality::<Ix4>().map_err(wrong_rank)?, context)?),
-        };
+        let pattern = Pattern::new(pattern, context)?;
         fits("tokens", "batch", pattern.batch_and_heads().0, tokens.nrows())?;
         Ok(Self { pattern, tokens })
     }
 }
 
 impl<'a, T: Element> Pattern<'a, T> {
+    /// With a batch axis, of tokens of this length.
+    pub(super) fn new(pattern: ArrayViewD<'a, T>, context: usize) -> Result<Self> {
+        let got = pattern.ndim();
+        let wrong_rank = |_| Error::WrongRank { argument: "pattern", expected: AXES, got };
+        Ok(match got {
+            3 => Self::Packed(packed(pattern.into_dimensionality::<Ix3>().map_err(wrong_rank)?, context)?),
+            _ => Self::Dense(dense(pattern.into_dimensionality::<Ix4>().map_err(wrong_rank)?, context)?),
+        })
+    }
+
     pub(super) fn batch_and_heads(&self) -> (usize, usize) {
         match self {
             Self::Dense(pattern) => (pattern.shape()[0], pattern.shape()[1]),
@@ -143,6 +149,6 @@ fn packed<T>(pattern: ArrayView3<'_, T>, context: usize) -> Result<ArrayView3<'_
     Ok(pattern)
 }
 
-fn fits(argument: &'static str, axis: &'static str, expected: usize, got: usize) -> Result<()> {
+pub(super) fn fits(argument: &'static str, axis: &'static str, expected: usize, got: usize) -> Result<()> {
     if expected == got { Ok(()) } else { Err(Error::ShapeMismatch { argument, axis, expected, got }) }
 }
