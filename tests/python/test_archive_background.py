@@ -158,10 +158,49 @@ def test_a_full_disk_is_told_and_later_steps_are_written(tmp_path, monkeypatch):
     assert Run(tmp_path / "a").steps == [0, 2]
 
 
+def test_without_gaps_nothing_is_written_after_a_step_that_could_not_be(tmp_path, monkeypatch):
+    gate, kept = Gate(monkeypatch), []
+    recorder = pf.BackgroundRecorder(tmp_path / "a", probes=PROBES, gaps=False)
+    recorder.log(1, **shown(1), then=lambda: kept.append(1))
+    recorder.log(2, per_token_loss={"text": np.ones((5, 5))}, then=lambda: kept.append(2))
+    recorder.log(3, **shown(3), then=lambda: kept.append(3))
+    gate.open.set()
+    with pytest.raises(ShapeError, match="loss/text has shape"):
+        recorder.flush()
+    with pytest.raises(ShapeError, match="loss/text has shape"):
+        recorder.log(4, **shown(4))
+    recorder.close()
+    assert Run(tmp_path / "a").steps == kept == [1]
+    with pf.BackgroundRecorder(tmp_path / "a", gaps=False) as again:
+        again.log(2, **shown(2))
+    assert Run(tmp_path / "a").steps == [1, 2]
+
+
+def test_what_comes_then_comes_when_the_step_is_on_disk_and_not_without_it(tmp_path, monkeypatch):
+    gate, seen = Gate(monkeypatch), []
+    recorder = pf.BackgroundRecorder(tmp_path / "a", probes=PROBES)
+
+    def then(step):
+        seen.append((step, Run(tmp_path / "a").steps, threading.current_thread() is threading.main_thread()))
+
+    recorder.log(1, **shown(1), then=lambda: then(1))
+    recorder.log(2, per_token_loss={"text": np.ones((5, 5))}, then=lambda: then(2))
+    assert seen == []
+    gate.open.set()
+    with pytest.raises(ShapeError, match="loss/text has shape"):
+        recorder.flush()
+    assert seen == [(1, [1], False)]
+    recorder.log(3, **shown(3), then=lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as raised:
+        recorder.close()
+    assert "writing step 3" in raised.value.__notes__[0]
+    assert Run(tmp_path / "a").steps == [1, 3]
+
+
 def test_a_closed_one_says_so_and_a_new_one_goes_on(tmp_path):
     with pf.BackgroundRecorder(tmp_path / "a", config={"seed": 0}, probes=PROBES) as recorder:
         recorder.log(1, **shown(1))
-    with pytest.raises(ParameterError, match="is closed"):
+    with pytest.raises(ParameterError, match="the BackgroundRecorder is closed; make a new one"):
         recorder.log(2, **shown(2))
     with pf.BackgroundRecorder(tmp_path / "a", config={"seed": 0}) as recorder:
         assert recorder.last_step == 1

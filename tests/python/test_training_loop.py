@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ torch.set_num_threads(1)  # matrices this small only wait for each other
 
 import phaseflow
 from phaseflow.analysis.verdict import scheduled_events
-from phaseflow.archive import Run
+from phaseflow.archive import Recorder, Run
 from phaseflow.exceptions import CorruptArchiveError, ParameterError
 from phaseflow.training import (
     Checkpoints,
@@ -146,6 +147,32 @@ def test_a_run_that_archived_more_than_it_kept_archives_nothing_twice(
     (run_dir / "resume.pt").unlink()  # as if killed before the first state was kept
     assert same_weights(whole[0], train(config, run_dir, corpus=corpus))
     assert same_archive(whole[1], run_dir)
+
+
+def test_a_kept_state_is_never_ahead_of_the_archive(
+    whole: tuple[Transformer, Path],
+    config: TrainConfig,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    third = config.checkpoints.steps(config.steps)[3]
+    write = Recorder.log
+
+    def full(recorder: Recorder, step: int, **logged: Any) -> None:
+        if step == third:
+            raise OSError(28, "No space left on device")
+        write(recorder, step, **logged)
+
+    monkeypatch.setattr(Recorder, "log", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(config, tmp_path / "run", corpus=corpus)
+    monkeypatch.undo()
+    kept = torch.load(tmp_path / "run" / "resume.pt", weights_only=True)["step"]
+    assert kept < third
+    assert kept == Run(tmp_path / "run").steps[-1]
+    assert same_weights(whole[0], train(config, tmp_path / "run", corpus=corpus))
+    assert same_archive(whole[1], tmp_path / "run")
 
 
 def test_a_finished_run_is_loaded_without_training(

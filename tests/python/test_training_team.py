@@ -30,7 +30,16 @@ torch.set_num_threads(1)
 from dataclasses import replace
 from phaseflow.training import RepeatsConfig, tiny_config, train
 config = replace(tiny_config("unused"), corpus=RepeatsConfig(300), steps=12)
-run_dir, weights = sys.argv[1:]
+run_dir, weights, *first_then = sys.argv[1:]
+shard, then = (word == "parts" for word in first_then)
+from phaseflow.training import loop
+class Parts(loop.Shards):
+    def __init__(self, *given):
+        super().__init__(*given)
+        mine, whole = (sum(f(p) for p in self.model.parameters()) for f in (lambda p: p.to_local().numel(), torch.numel))
+        assert mine < 0.6 * whole, (mine, whole)
+        print("shared out")
+loop.Shards = Parts
 class Killed(BaseException): pass
 updates = 0
 def die(done, note):
@@ -38,9 +47,9 @@ def die(done, note):
     updates += note is None
     if updates == 8: raise Killed
 torch.distributed.init_process_group("gloo")  # for both calls; train leaves a group that it finds alone
-try: train(config, run_dir, on_step=die)
+try: train(config, run_dir, on_step=die, shard=shard)
 except Killed: pass
-torch.save(train(config, run_dir).state_dict(), f"{weights}{torch.distributed.get_rank()}")
+torch.save(train(config, run_dir, shard=then).state_dict(), f"{weights}{torch.distributed.get_rank()}")
 torch.distributed.destroy_process_group()
 """
 
@@ -60,15 +69,17 @@ def torchrun(script: str, *arguments: str | Path) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("first", "then"), [("copies", "parts"), ("parts", "copies")])
 def test_two_processes_train_the_model_of_one_also_when_killed_in_between(
-    alone: tuple[Transformer, Path], tmp_path: Path
+    alone: tuple[Transformer, Path], tmp_path: Path, first: str, then: str
 ) -> None:
-    done = torchrun(TOGETHER, tmp_path / "run", tmp_path / "rank")
+    done = torchrun(TOGETHER, tmp_path / "run", tmp_path / "rank", first, then)
     assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"rank{rank}", weights_only=True) for rank in (0, 1))
+    assert done.stdout.count("shared out") == 2
+    one_of, other = (torch.load(tmp_path / f"rank{rank}", weights_only=True) for rank in (0, 1))
     for name, weight in alone[0].state_dict().items():
-        assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], weight, rtol=1e-3, atol=1e-5)
+        assert torch.equal(one_of[name], other[name])
+        torch.testing.assert_close(one_of[name], weight, rtol=1e-3, atol=1e-5)
     ours, theirs = Run(alone[1]), Run(tmp_path / "run")
     assert len(theirs.verify()) == 0
     assert theirs.steps == ours.steps
@@ -91,6 +102,12 @@ def test_processes_that_found_different_states_are_refused(monkeypatch: pytest.M
     Team(0, 2, "cpu").check(4, 40)
     with pytest.raises(MissingDataError, match=r"from steps \[0, 40\]: the run's directory must be the same for all"):
         Team(0, 2, "cpu").check(4, 0)
+
+
+def test_a_model_is_not_shared_out_to_one_process(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="over several processes, here is 1: start them with torchrun"):
+        train(CONFIG, tmp_path / "run", shard=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_each_process_takes_other_rows_and_together_all() -> None:

@@ -9,7 +9,8 @@ rather than filling the memory. What is on disk is what a Recorder writes: every
 
 import atexit
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from queue import Queue
 from threading import Thread
@@ -20,9 +21,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phaseflow.archive.probe import Probe
-from phaseflow.archive.recorder import Recorder
+from phaseflow.archive.recorder import Recorder, is_closed
 from phaseflow.exceptions import ParameterError
 from phaseflow.metrics import CompactPattern
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A step that waits for the disk."""
+
+    logged: dict[str, Any]
+    copied: Any  # comes when the copies are made; None where they are
+    then: Callable[[], None] | None
 
 
 class BackgroundRecorder:
@@ -34,6 +44,9 @@ class BackgroundRecorder:
         As of :class:`Recorder`.
     waiting : int
         Steps that may wait for the disk before ``log`` waits itself.
+    gaps : bool
+        Whether steps after one that could not be written are. Without gaps none is, and every ``log`` raises from then
+        on: the run ends where it broke, and can go on from there.
 
     Notes
     -----
@@ -41,7 +54,8 @@ class BackgroundRecorder:
     most. ``flush`` returns when all are on disk; so does ``close``, which loses none.
 
     An error of the thread is raised by the next ``log``, ``flush`` or ``close``, with a note that names its step. Of
-    that step nothing is written; other steps are. The step handed to a ``log`` that raises is not taken: log it again.
+    that step nothing is written; with ``gaps`` other steps are. The step handed to a ``log`` that raises is not
+    taken: log it again.
 
     Examples
     --------
@@ -63,12 +77,15 @@ class BackgroundRecorder:
         rank: int = 0,
         packed: bool = False,
         waiting: int = 2,
+        gaps: bool = True,
     ) -> None:
         if waiting < 1:
             raise ParameterError(f"waiting is {waiting}, expected at least 1; a Recorder writes without a queue")
         self._recorder = Recorder(run_dir, config=config, probes=probes, rank=rank, packed=packed)
-        self._queue: Queue[dict[str, Any] | None] = Queue(maxsize=waiting)
-        self._errors: list[Exception] = []
+        self._queue: Queue[_Waiting | None] = Queue(maxsize=waiting)
+        self._errors: list[Exception] = []  # not yet told
+        self._gaps = gaps
+        self._broken: Exception | None = None  # the first error, where no gap is allowed
         self._thread: Thread | None = Thread(target=self._write, name=f"recording {run_dir}", daemon=True)
         self._thread.start()
         # A program may end without closing; the thread would die with what waits.
@@ -93,11 +110,14 @@ class BackgroundRecorder:
         attention: Mapping[str, Sequence[Any]] | None = None,
         per_token_loss: Mapping[str, Any] | None = None,
         weights: Mapping[str, Any] | None = None,
+        then: Callable[[], None] | None = None,
     ) -> None:
         """Hand a step over to be written; arguments as of :meth:`Recorder.log`.
 
         Arrays are copied before it returns, on the device they lie on: what training does to them afterwards does not
-        matter.
+        matter. ``then`` is called by the thread when the step is on disk, and not at all if it cannot be written: for
+        what must not be ahead of the archive, such as the state that training is resumed from. An error of its own is
+        told like one of the disk.
 
         Raises
         ------
@@ -105,11 +125,10 @@ class BackgroundRecorder:
             An earlier step could not be written. This one is not taken.
         """
         if self._thread is None:
-            raise ParameterError(
-                f"{self._recorder.path}: the BackgroundRecorder is closed; make a new one, it goes on where this one"
-                " stopped"
-            )
+            raise is_closed(self._recorder.path, self)
         self._raise_errors()
+        if self._broken is not None:
+            raise self._broken
         copied = {
             "step": step,
             "tokens_seen": tokens_seen,
@@ -118,7 +137,7 @@ class BackgroundRecorder:
             "per_token_loss": {name: _copy(loss) for name, loss in (per_token_loss or {}).items()},
             "weights": {name: _copy(weight) for name, weight in (weights or {}).items()},
         }
-        self._queue.put(copied | {"copied": _copies_made()})
+        self._queue.put(_Waiting(copied, _copies_made(), then))
 
     def flush(self) -> None:
         """Wait until everything that was logged is on disk, or has failed, which raises."""
@@ -145,14 +164,19 @@ class BackgroundRecorder:
         self.close()
 
     def _write(self) -> None:
-        while (logged := self._queue.get()) is not None:
+        while (step := self._queue.get()) is not None:
             try:
-                if (copied := logged.pop("copied")) is not None:
-                    copied.synchronize()
-                self._recorder.log(**logged)
+                if self._broken is not None:
+                    continue
+                if step.copied is not None:
+                    step.copied.synchronize()
+                self._recorder.log(**step.logged)
+                if step.then is not None:
+                    step.then()
             except Exception as error:
-                error.add_note(f"in the background, writing step {logged.get('step')} of {self._recorder.path}")
+                error.add_note(f"in the background, writing step {step.logged['step']} of {self._recorder.path}")
                 self._errors.append(error)
+                self._broken = None if self._gaps else error
             finally:
                 self._queue.task_done()
 

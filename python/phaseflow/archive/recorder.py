@@ -152,9 +152,7 @@ class Recorder:
             The disk refused; nothing of the step is written.
         """
         if self._live is None:
-            raise ParameterError(
-                f"{self.path}: the Recorder is closed; make a new one, it goes on where this one stopped"
-            )
+            raise is_closed(self.path, self)
         step = _whole("step", step)
         if step > MOST_STEP:
             raise ParameterError(f"step is {step}, expected at most {MOST_STEP}, which file names have room for")
@@ -249,6 +247,12 @@ class Recorder:
             elif self._last_step != line.step:
                 live.retract(line)
             raise
+
+
+def is_closed(path: Path, recorder: object) -> ParameterError:
+    """What a closed recorder of a run says to whom logs."""
+    kind = type(recorder).__name__
+    return ParameterError(f"{path}: the {kind} is closed; make a new one, it goes on where this one stopped")
 
 
 def _whole(argument: str, value: Any) -> int:

@@ -63,6 +63,9 @@ def train(
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 on CUDA.")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints, besides log-spaced ones.")] = 125,
     device: Device = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Under torchrun: each process holds a part of the model, not a copy (FSDP).")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Train one transformer and record its archive. Needs phaseflow's extra "train".
@@ -98,7 +101,7 @@ def train(
         precision=precision,  # type: ignore[arg-type]  # checked there, by name
         seed=seed,
     )
-    training.train(config, run, device=device, label=f"training {run.name}")
+    training.train(config, run, device=device, shard=shard, label=f"training {run.name}")
     if os.environ.get("RANK", "0") == "0":  # the one process of torchrun's that records
         typer.echo(f"recorded {run}; next: phaseflow report {run}")
 

@@ -8,7 +8,7 @@ last kept state to the same weights and the same archive, bit for bit on a CPU w
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from os import PathLike
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from phaseflow.training.model import Transformer
 from phaseflow.training.optimiser import follow_schedule
 from phaseflow.training.progress import OnStep
 from phaseflow.training.run import TrainingRun
+from phaseflow.training.sharded import Shards
 from phaseflow.training.team import Team, team
 
 
@@ -34,12 +35,14 @@ def train(
     *,
     corpus: Data | None = None,
     device: str | None = None,
+    shard: bool = False,
     label: str = "training",
     on_step: OnStep | None = None,
 ) -> Transformer:
     """Train, or go on training, and return the model after `config.steps` updates.
 
-    Started by `torchrun`, each process computes a share of every batch on its own device; the first one records.
+    Started by `torchrun`, each process computes a share of every batch on its own device; the first one records. Each
+    has a copy of the model (DDP), or with `shard` a part of it (FSDP).
 
     Parameters
     ----------
@@ -51,6 +54,8 @@ def train(
         What `config.corpus.build()` returns, when several runs share it.
     device : str, optional
         A torch device; CUDA where there is one, else the CPU.
+    shard : bool
+        Spread weights, gradients and AdamW's averages over the processes: for models that do not fit into each.
     label : str
         In front of the progress bar, which is silent where standard error is not a terminal.
     on_step : callable, optional
@@ -60,44 +65,58 @@ def train(
     Raises
     ------
     ParameterError
-        `run_dir` holds a run with another configuration, torch cannot use the device here, or the processes of
-        `torchrun` cannot share `batch_size` evenly.
+        `run_dir` holds a run with another configuration, torch cannot use the device here, the processes of
+        `torchrun` cannot share `batch_size` evenly, or `shard` is asked of one process.
     """
     corpus = corpus or config.corpus.build()
-    with team(device) as us, TrainingRun(config, Path(run_dir), corpus, us.device, records=us.rank == 0) as run:
+    with ExitStack() as opened:
+        us = opened.enter_context(team(device))
+        if shard:
+            us.check_several()
+        at_rest, records = "cpu" if shard else us.device, us.rank == 0
+        run = opened.enter_context(
+            TrainingRun(config, Path(run_dir), corpus, us.device, records=records, at_rest=at_rest)
+        )
         us.check(config.batches.batch_size, run.begin)
+        parts = Shards(run.model, run.optimiser, config.optimiser, us) if shard else None
+        model, optimiser = (run.model, run.optimiser) if parts is None else (parts.model, parts.optimiser)
         batches = Batches(corpus, config.batches, config.model.context, config.seed)
-        loss_of = loss_function(run.model, config, us)
+        loss_of = loss_function(model, config, us, copies=parts is None)
         losses: list[Tensor] = []  # of the updates since the last checkpoint
         silent = on_step is not None or us.rank > 0
         shown = nullcontext(on_step or _nothing) if silent else progress.bar(label, config.work(config.steps))
         with shown as show:
             for step in range(run.begin, config.steps + 1):
                 if step in run.checkpoints:
+                    if parts is not None:
+                        parts.gather(averages=records)
                     note = run.checkpoint(step, us.mean(losses) if losses else None)
                     losses.clear()
                     if note is not None:
                         show(config.work(step), note)
                 if step == config.steps:
                     break
-                follow_schedule(run.optimiser, config.optimiser, step, config.steps)
+                follow_schedule(optimiser, config.optimiser, step, config.steps)
                 loss = loss_of(us.share(batches[step]).to(us.device))  # (batch, context + 1)
-                run.optimiser.zero_grad(set_to_none=True)
+                optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.optimiser.clip_norm)
-                run.optimiser.step()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
+                optimiser.step()
                 losses.append(loss.detach())
                 show(config.work(step), None)
-    return run.model
+        return run.model.to(us.device)
 
 
-def loss_function(model: Transformer, config: TrainConfig, us: Team) -> Callable[[Tensor], Tensor]:
+def loss_function(
+    model: Transformer, config: TrainConfig, us: Team, *, copies: bool = True
+) -> Callable[[Tensor], Tensor]:
     """The loss of predicting tokens (batch, pos) from those before them, in nats, as precision and compile say.
 
-    Probes are looked at with the model itself: in float32, uncompiled.
+    Probes are looked at with the model itself: in float32, uncompiled. Of several processes each has a copy, whose
+    gradients are averaged, or without `copies` a part, which sees to that itself.
     """
     on_gpu = us.device.startswith("cuda")
-    module: nn.Module = DistributedDataParallel(model, broadcast_buffers=False) if us.size > 1 else model
+    module: nn.Module = DistributedDataParallel(model, broadcast_buffers=False) if us.size > 1 and copies else model
     compiled = config.compile is True or (config.compile == "auto" and on_gpu)
     forward = torch.compile(module) if compiled else module
     half = config.precision == "bfloat16" or (config.precision == "auto" and on_gpu)

@@ -7,6 +7,7 @@ read by torch's restricted reader (`weights_only=True`), never as a pickle that 
 import os
 import pickle
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,23 @@ from phaseflow.exceptions import CorruptArchiveError, ParameterError
 FILE = "resume.pt"
 
 
-def save(
-    run_dir: Path, step: int, model: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any]
-) -> None:
-    """Keep the state after `step` updates; it replaces the one before."""
-    state = {"step": step, "config": config, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+def state_of(
+    step: int, model: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A copy of the state after `step` updates, on the same device: what training does next does not change it."""
+    return {
+        "step": step,
+        "config": config,
+        "model": deepcopy(model.state_dict()),
+        "optimiser": deepcopy(optimiser.state_dict()),
+    }
+
+
+def save(run_dir: Path, state: Mapping[str, Any]) -> None:
+    """Keep a state; it replaces the one before."""
     beside = run_dir / f"{FILE}.new"
     with beside.open("wb") as file:
-        torch.save(state, file)
+        torch.save(dict(state), file)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(run_dir / FILE)

@@ -1,13 +1,19 @@
-"""A run under way: its model and optimiser, what it shows at its checkpoints, and the state it is resumed from."""
+"""A run under way: its model and optimiser, what it shows at its checkpoints, and the state it is resumed from.
 
+A thread writes, while training goes on: first what a checkpoint shows, then, when that is on disk, the state after it.
+So a kept state is never ahead of the archive; a run that is killed repeats what had not been written yet.
+"""
+
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import torch
 
-from phaseflow.archive import Recorder
+from phaseflow.archive import BackgroundRecorder
 from phaseflow.training import probe, resume
 from phaseflow.training.config import TrainConfig
 from phaseflow.training.data import TEXT, Data
@@ -28,6 +34,8 @@ class TrainingRun:
     device : str
     records : bool
         Whether to look and record: one process of a team does.
+    at_rest : str, optional
+        Where the model lies but for looking, where it is not this model that is trained; by default on the device.
 
     Raises
     ------
@@ -35,14 +43,24 @@ class TrainingRun:
         `run_dir` holds a run with another configuration.
     """
 
-    def __init__(self, config: TrainConfig, run_dir: Path, data: Data, device: str, *, records: bool = True) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        data: Data,
+        device: str,
+        *,
+        records: bool = True,
+        at_rest: str | None = None,
+    ) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         self.config, self.run_dir, self.data, self.device = config, run_dir, data, device
         self.record = config.as_record(data)
         with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to move
             torch.manual_seed(config.seed)
             self.model = Transformer(config.model)  # drawn on the CPU: the same weights on any device
-        self.model.to(device)
+        self.at_rest = at_rest or device
+        self.model.to(self.at_rest)
         self.optimiser = adamw(self.model, config.optimiser)
         self.begin = resume.load(run_dir, self.model, self.optimiser, self.record)
         self.checkpoints = {step: index for index, step in enumerate(config.checkpoints.steps(config.steps))}
@@ -54,7 +72,7 @@ class TrainingRun:
             self._probes = self.data.probes(self.config.probes, self.config.model.context)
             self._tokens = {name: torch.tensor(each.tokens, device=self.device) for name, each in self._probes.items()}
             self._recorder = self._opened.enter_context(
-                Recorder(self.run_dir, config=self.record, probes=self._probes, packed=True)
+                BackgroundRecorder(self.run_dir, config=self.record, probes=self._probes, packed=True, gaps=False)
             )
             # A run killed between archiving a checkpoint and keeping its state archived more than it kept.
             self._archived = -1 if self._recorder.last_step is None else self._recorder.last_step
@@ -72,13 +90,18 @@ class TrainingRun:
         """
         if not self._records:
             return None
-        note = self._look(step, train_loss) if step > self._archived else None
+        keep = None
         if step > self.begin:
-            resume.save(self.run_dir, step, self.model, self.optimiser, self.record)
-        return note
+            keep = partial(resume.save, self.run_dir, resume.state_of(step, self.model, self.optimiser, self.record))
+        if step > self._archived:
+            return self._look(step, train_loss, keep)
+        if keep is not None:
+            keep()
+        return None
 
-    def _look(self, step: int, train_loss: float | None) -> str:
+    def _look(self, step: int, train_loss: float | None, then: Callable[[], None] | None) -> str:
         config, patterned = self.config, frozenset(self._probes) - {TEXT}
+        self.model.to(self.device)
         seen = probe.evaluate(self.model, self._tokens, patterned)
         scalars = {
             "learning_rate": config.optimiser.learning_rate.at(step, config.steps),
@@ -94,7 +117,9 @@ class TrainingRun:
             attention=seen.attention,
             per_token_loss=seen.per_token_loss,
             weights=self.model.weights() if self.checkpoints[step] % config.weights_every == 0 else None,
+            then=then,
         )
+        self.model.to(self.at_rest)
         self._archived = step
         best = max(
             probe.best_prefix_matching(seen.attention[name], self._probes[name].tokens, self.data.bos)

@@ -37,6 +37,14 @@ class Team:
             dist.all_reduce(total)
         return float(total) / self.size
 
+    def check_several(self) -> None:
+        """Refuses to share out a model where nobody is to share it with."""
+        if self.size == 1:
+            raise ParameterError(
+                "shard=True spreads a model over several processes, here is 1: start them with torchrun"
+                " --nproc-per-node N, or leave shard out"
+            )
+
     def check(self, batch_size: int, begin: int) -> None:
         """Refuses a batch that cannot be shared evenly, and processes that would begin at different steps."""
         if batch_size % self.size:
@@ -72,6 +80,7 @@ def team(device: str | None) -> Iterator[Team]:
     joined_here = not dist.is_initialized()
     if joined_here:
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    dist.barrier()  # what the first process recorded before is on disk: it closed it before it came here
     try:
         yield Team(dist.get_rank(), dist.get_world_size(), device)
     finally:
