@@ -164,6 +164,51 @@ def test_zarr_stores_are_read(tmp_path):
     assert_same_scores(pf.open(f"{tmp_path}/{{step}}-{{layer}}.zarr", tokens=TOKENS))
 
 
+def devinterp_store(path: Path, losses: np.ndarray, *, written: int) -> None:
+    """The arrays that devinterp 2's ``sample`` puts into a store, named, chunked and filled as it does."""
+    zarr = pytest.importorskip("zarr")
+    root = zarr.open_group(str(path), mode="w")
+    chains, context = losses.shape
+    shapes = {
+        "init_loss": (("chain", "token_pos"), (chains, context), (1, context)),
+        "loss_text": (("chain", "draw", "obs_batch", "token_pos"), (chains, 5, 2, context), (1, 5, 2, context)),
+    }
+    for name, (axes, shape, chunks) in shapes.items():
+        root.create_array(
+            name, shape=shape, chunks=chunks, dtype="float32", fill_value=np.nan, dimension_names=axes,
+            compressors=zarr.codecs.ZstdCodec(level=0),
+        )  # fmt: skip
+    root.create_array("input_ids_text", shape=(2, context + 1), dtype="int64", dimension_names=("obs_batch", "token"))
+    root["init_loss"][:written] = losses[:written]
+    root.attrs["completed"] = 1
+
+
+def test_the_stores_of_devinterp_are_read_by_the_name_inside(tmp_path):
+    for step in STEPS:
+        devinterp_store(tmp_path / f"{step}/samples.zarr", losses_of(step), written=6)
+    archive = pf.open(f"{tmp_path}/{{step}}/samples.zarr::init_loss")
+    found = archive.in_context_learning(bandwidth=0.0, early=50, late=256)[schema.VALUE]
+    assert found.to_list() == [
+        float(pf.in_context_learning_score(losses_of(step), early=50, late=256)) for step in STEPS
+    ]
+    assert archive.problems.is_empty()
+
+
+def test_chunks_that_a_store_never_got_are_told(tmp_path):
+    for step in STEPS:
+        devinterp_store(tmp_path / f"{step}/samples.zarr", losses_of(step), written=6 if step != 10 else 4)
+    archive = pf.open(f"{tmp_path}/{{step}}/samples.zarr::init_loss")
+    archive.in_context_learning(bandwidth=0.0, early=50, late=256)
+    assert archive.problems[schema.OBJECT].to_list() == ["loss/probe at step 10"]
+    assert "NaN" in archive.problems[schema.FOUND][0]
+
+
+def test_an_array_with_more_axes_than_named_is_told_with_its_shape(tmp_path):
+    devinterp_store(tmp_path / "1/samples.zarr", losses_of(1), written=6)
+    archive = pf.open(f"{tmp_path}/{{step}}/samples.zarr::loss_text")
+    assert "(6, 5, 2, 256), expected the axes (batch, pos)" in archive.problems[schema.FOUND][0]
+
+
 def test_of_a_store_with_all_steps_only_the_tensor_asked_for_is_read(tmp_path, monkeypatch):
     zarr = pytest.importorskip("zarr")
     every = np.stack([[patterns_of(step, layer) for layer in range(LAYERS)] for step in STEPS])

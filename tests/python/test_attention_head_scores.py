@@ -17,6 +17,11 @@ def column(table, metric, name="value"):
     return table.filter(pl.col("metric") == metric)[name].to_list()
 
 
+def by_head(table, name="value"):
+    """(head, metric)"""
+    return table[name].to_numpy().reshape(-1, len(oracle.METRICS))
+
+
 # By hand
 
 
@@ -121,6 +126,32 @@ def test_the_bits_do_not_depend_on_the_number_of_threads_or_the_strides():
     for threads in (2, 3, None):
         for same in (pattern, np.asfortranarray(pattern)):
             assert one.equals(pf.head_scores(same, tokens, threads=threads))
+
+
+@given(patterns(), st.randoms())
+def test_permuting_heads_permutes_and_permuting_examples_changes_nothing(given_, random):
+    pattern, tokens = given_
+    heads, examples = list(range(pattern.shape[1])), list(range(pattern.shape[0]))
+    random.shuffle(heads)
+    random.shuffle(examples)
+    values = by_head(pf.head_scores(pattern, tokens))
+    np.testing.assert_array_equal(by_head(pf.head_scores(pattern[:, heads], tokens)), values[heads])
+    np.testing.assert_allclose(by_head(pf.head_scores(pattern[examples], tokens[examples])), values, rtol=1e-12)
+
+
+@given(patterns(), st.data())
+def test_shards_of_the_examples_make_the_whole(given_, data):
+    pattern, tokens = given_
+    at = data.draw(st.integers(0, len(tokens)))
+    total, queries = 0.0, 0.0
+    for shard in (slice(0, at), slice(at, None)):
+        table = pf.head_scores(pattern[shard], tokens[shard])
+        counts = by_head(table, "n_queries")
+        total = total + np.where(counts > 0, by_head(table), 0) * counts
+        queries = queries + counts
+    values = by_head(pf.head_scores(pattern, tokens))
+    np.testing.assert_allclose(values[queries > 0] * queries[queries > 0], total[queries > 0], rtol=1e-12, atol=1e-300)
+    assert np.isnan(values[queries == 0]).all()
 
 
 def test_what_lies_above_the_diagonal_is_never_read():

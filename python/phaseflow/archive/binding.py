@@ -97,7 +97,8 @@ def places(
             if dtype not in MEASURED:
                 raise DtypeError(f"{file} holds {dtype}, expected one of {', '.join(MEASURED)}")
             if len(shape) != len(binding.axes):
-                raise ShapeError(f"{file} has shape {shape}, expected the axes ({', '.join(binding.axes)})")
+                expected = f"expected the axes ({', '.join(binding.axes)}); name what it has with axes="
+                raise ShapeError(f"{file} has shape {shape}, {expected}")
             sizes = dict(zip(binding.axes, shape, strict=True))
             if "step" in sizes and (steps is None or len(steps) != sizes["step"]):
                 given = "none" if steps is None else str(len(steps))
