@@ -8,6 +8,7 @@ blocks of 8 MB, and doing nothing with them.
 """
 
 import argparse
+import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
@@ -48,6 +49,7 @@ def main():
                 if kind == "repeated":
                     record(folder, tokens, DTYPES[dtype], options)
                     cases += table(folder, tokens, dtype, options)
+                    cases += decoded(folder, tokens, dtype, options)
                 cases += one_score(folder, tokens, dtype, kind, options)
         finally:
             shutil.rmtree(folder)
@@ -95,6 +97,42 @@ def table(folder, tokens, dtype, options):
         compare(f"table of all scores, files in the cache, {size}", warm, "phaseflow, whole"),
         compare(f"table of all scores, cold files, {size}", cold, "phaseflow, whole"),
     ]
+
+
+def decoded(folder, tokens, dtype, options):
+    """The same table where a library has to decode: a Zarr array a layer, all heads of an example a chunk."""
+    if importlib.util.find_spec("zarr") is None:
+        return []
+    import zarr
+
+    shard = Shard(*(folder / "whole" / "tensors").glob("*.safetensors"))
+    stores = [folder / f"zarr/step1-{layer}.zarr" for layer in range(options.layers)]
+    for store, (name, *_) in zip(stores, sorted(shard.entries), strict=True):
+        pattern = np.asarray(shard.tensor(name))
+        chunks = (1, *pattern.shape[1:])
+        zarr.create_array(str(store), shape=pattern.shape, chunks=chunks, dtype=pattern.dtype)[...] = pattern
+
+    def phaseflow(memory=None):
+        archive = pf.open(f"{folder}/zarr/step{{step}}-{{layer}}.zarr", tokens=tokens, **memory or {})
+        return archive.head_scores()
+
+    def composite(scores, of_array):
+        return np.stack([np.asarray(scores(of_array(zarr.open(store)[...]), tokens)) for store in stores])
+
+    contenders = {
+        "phaseflow": phaseflow,
+        "phaseflow, in 64 MB": lambda: phaseflow({"memory": 64 << 20}),
+        "zarr + torch composite": lambda: composite(torch_scores, torch.from_numpy),
+        "zarr + numpy composite": lambda: composite(numpy_scores, np.asarray),
+        "limit: zarr decodes": lambda: [zarr.open(store)[...] for store in stores],
+    }
+    seconds = interleave(contenders, options.rounds)
+    prefix = phaseflow().filter(pl.col("metric") == "prefix_matching_score").sort("layer", "head")["value"].to_numpy()
+    for name in ("zarr + torch composite", "zarr + numpy composite"):
+        np.testing.assert_allclose(contenders[name]()[..., 0].ravel(), prefix, rtol=1e-4, err_msg=name)
+    shutil.rmtree(folder / "zarr")
+    size = f"{options.layers} layers of {options.batch} × {options.heads} × {options.context}² {dtype}"
+    return [compare(f"table of all scores, Zarr arrays (zstd) in the cache, {size}", seconds, "phaseflow")]
 
 
 def one_score(folder, tokens, dtype, kind, options):
