@@ -147,6 +147,19 @@ def test_damage_behind_the_first_part_is_a_problem_of_that_tensor(tmp_path):
     assert archive.problems.filter(pl.col(schema.OBJECT).str.contains("step 1")).height == 1
 
 
+def test_verify_reads_in_parts_too_and_finds_a_damaged_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr("phaseflow.archive.foreign._VERIFIED_AT_ONCE", MEMORY)
+    archive = pf.open(write_zarr(tmp_path, (1, 1, CONTEXT, CONTEXT)), tokens=TOKENS)
+    tracemalloc.start()
+    try:
+        assert archive.verify().is_empty()
+        assert tracemalloc.get_traced_memory()[1] < BATCH * HEADS * CONTEXT**2 * 4
+    finally:
+        tracemalloc.stop()
+    (tmp_path / "10-0.zarr/c/2/3/0/0").write_bytes(b"not zstd")
+    assert archive.verify()[schema.OBJECT].to_list() == ["attention/probe/L00 at step 10"]
+
+
 def test_tokens_of_another_batch_are_told(tmp_path):
     archive = pf.open(write_npz(tmp_path, ()), tokens=TOKENS[:2], memory=MEMORY)
     assert archive.head_scores().is_empty()

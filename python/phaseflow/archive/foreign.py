@@ -33,6 +33,7 @@ Numbers = ArrayLike | str | os.PathLike[str]
 #: Stands for a token where none were given.
 NO_TOKEN = -1
 _OPEN_FILES = 16
+_VERIFIED_AT_ONCE = 256 << 20  # bytes of a tensor that has to be decoded
 
 
 class ForeignRun:
@@ -45,6 +46,7 @@ class ForeignRun:
         self.config: dict[str, Any] = {}
         self.probes: dict[str, Probe] = {}
         self.places: dict[tuple[int, str], Place] = {}
+        self._identities: dict[int, dict[str, str]] = {}
         self.found: list[Problem] = []
         self._opened: OrderedDict[str, tuple[ExitStack, Opened]] = OrderedDict()
 
@@ -54,7 +56,7 @@ class ForeignRun:
     @property
     def steps(self) -> list[int]:
         """The checkpoints, ascending."""
-        return sorted({step for step, _ in self.places})
+        return sorted(self._identities)
 
     @cached_property
     def index(self) -> pl.DataFrame:
@@ -95,7 +97,7 @@ class ForeignRun:
 
     def checksums(self, step: int) -> dict[str, str]:
         """Which file, what of it, its size and time of last change: for every tensor of a step."""
-        return {name: place.identity for (at, name), place in self.places.items() if at == step}
+        return self._identities.get(step, {})
 
     def verify(self, progress: Callable[[int], object] | None = None) -> pl.DataFrame:
         """Reads every tensor once; of other people's files only ``.npz`` have checksums to compare with."""
@@ -108,10 +110,12 @@ class ForeignRun:
                 found.append(Problem(file, "file", "a file without damage", str(error)))
         for (step, name), place in sorted(self.places.items()):
             try:
-                tensor = np.asarray(self.tensor(step, name))
-                for part in tensor:
-                    part.sum()
-                done += tensor.nbytes
+                parts = self.decoded(step, name, _VERIFIED_AT_ONCE)
+                arrays = [np.asarray(self.tensor(step, name))] if parts is None else (part.array for part in parts)
+                for array in arrays:
+                    for part in array:
+                        part.sum()
+                    done += array.nbytes
             except (PhaseflowError, OSError) as error:
                 found.append(Problem(place.file, f"{name} at step {step}", "a readable tensor", str(error)))
             if progress is not None:
@@ -125,6 +129,7 @@ class ForeignRun:
             self.found.append(Problem(place.file, f"{name} at step {step}", "one file of it", f"another: {first}"))
         else:
             self.places[step, name] = place
+            self._identities.setdefault(step, {})[name] = place.identity
 
     def _open(self, file: str) -> Opened:
         held = self._opened.pop(file, None)
