@@ -73,12 +73,3 @@ def repeat_length(tokens, at):
             length += 1
         longest = max(longest, length)
     return longest
-
-
-def q_values(p_values):
-    """Smallest rate at which Benjamini and Hochberg's procedure keeps each."""
-    ordered = sorted(p_values)
-    return [
-        min(min(1.0, ordered[rank] * len(ordered) / (rank + 1)) for rank in range(len(ordered)) if ordered[rank] >= p)
-        for p in p_values
-    ]

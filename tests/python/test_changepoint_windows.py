@@ -10,7 +10,7 @@ import phaseflow as pf
 import phaseflow.exceptions
 from oracles.changepoint import RestrictedLikelihood, benjamini_hochberg, window_statistic
 from phaseflow import _core
-from phaseflow.changepoint.discovery import discoveries
+from phaseflow.discovery import discoveries
 
 STEP = np.logspace(1, 4, 120)
 U = np.log10(STEP)

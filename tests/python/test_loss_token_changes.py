@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from oracles import token_change as oracle
 from phaseflow import _core
-from phaseflow.metrics._token_scan import q_values
 from strategies import DTYPES, laid_out
 
 STEPS = np.unique(np.round(np.geomspace(10, 10_000, 70))).astype(float)
@@ -104,16 +103,6 @@ def test_the_scan_agrees_with_dense_least_squares(data: st.DataObject) -> None:
         start, end = ramp
         assert found["before"][token] == pytest.approx(trajectory[max(0, start - 7) : start + 1].mean())
         assert found["after"][token] == pytest.approx(trajectory[end : end + 8].mean())
-
-
-@given(st.lists(st.one_of(st.floats(0, 1), st.just(0.25)), min_size=1, max_size=30))
-def test_q_values_are_those_of_the_definition(p_values: list[float]) -> None:
-    np.testing.assert_allclose(q_values(np.array(p_values)), oracle.q_values(p_values), rtol=1e-12)
-
-
-def test_a_token_without_a_p_value_is_no_test() -> None:
-    found = q_values(np.array([0.01, np.nan, 0.04]))
-    np.testing.assert_array_equal(found, [0.02, np.nan, 0.04])
 
 
 # Error rates

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "python" / "phaseflow"
 LAYERS = [
     {"exceptions", "schema"},
     {"_core"},
+    {"discovery"},
     {"metrics", "changepoint"},
     {"archive"},
     {"importers", "analysis", "polars"},

@@ -18,6 +18,7 @@ from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.archive import RunSource
 from phaseflow.archive.in_place import BYTES
 from phaseflow.exceptions import UnknownNameError
+from phaseflow.metrics._reading import in_turn
 from phaseflow.metrics.function_space import function_space
 
 _PREFIX = "loss/"
@@ -45,10 +46,9 @@ class Checkpoint:
     name: str
     nbytes: int
 
-    def losses(self, chosen: Any) -> Any:
-        """Its losses, or those of the chosen flat tokens."""
-        tensor = self.run.tensor(self.step, self.name)
-        return tensor if chosen is None else np.asarray(tensor).reshape(-1)[chosen]
+    def losses(self) -> Any:
+        """Its losses, where they lie."""
+        return self.run.tensor(self.step, self.name)
 
 
 def function_spaces(
@@ -64,7 +64,7 @@ def function_spaces(
     for done, ((name, _, shape), rows) in zip(accumulate(sizes), spaces.items(), strict=True):
         chosen = one_a_row(shape, seed) if tokens == "one" else None
         space = function_space(
-            lambda rows=rows, chosen=chosen: [row.losses(chosen) for row in rows],  # type: ignore[misc]
+            [row.losses() for row in rows] if chosen is None else few_losses(rows, chosen),
             components=min(components, len(rows)),
             threads=None,
         )
@@ -101,6 +101,16 @@ def rows_by_space(
             else:
                 problems.append((run.name, file, f"{name} at step {step}", EXPECTED, found.text))
     return spaces
+
+
+def few_losses(rows: list[Checkpoint], chosen: Any) -> list[Any]:
+    """The losses of the chosen flat tokens: copied, since they lie in most pages of their files."""
+    found = []
+    for _, losses in in_turn(rows, Checkpoint.losses, sum(row.nbytes for row in rows)):
+        if isinstance(losses, Exception):
+            raise losses
+        found.append(np.asarray(losses).reshape(-1)[chosen])
+    return found
 
 
 def one_a_row(shape: tuple[int, ...], seed: int) -> Any:

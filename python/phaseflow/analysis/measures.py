@@ -1,4 +1,4 @@
-"""What is computed from each stored tensor of a step: one small class a measure, one tidy frame a tensor.
+"""What is computed from each stored tensor of a step: one small class a measure, some columns a tensor.
 
 A measure says which tensors it reads (by the prefix of their names), which parameters its numbers depend on (they
 name its results on disk), and computes the rows of one tensor. Everything else, which steps are new, where results
@@ -23,6 +23,7 @@ LEAST_CONTEXT = 4
 # Mapped in an archive, or an array that somebody else's file holds.
 Tensor = StoredTensor | NDArray[Any]
 Columns = dict[str, pl.DataType | type[pl.DataType]]
+Values = dict[str, NDArray[Any]]
 
 
 class Measure(Protocol):
@@ -40,8 +41,8 @@ class Measure(Protocol):
         """Whether a tensor of this shape has this measure."""
         ...
 
-    def rows(self, tensor: Any, probe: Probe) -> pl.DataFrame:
-        """The rows of one tensor, without run, step and probe."""
+    def rows(self, tensor: Any, probe: Probe) -> Values:
+        """The rows of one tensor, without run, step and probe: a value a row in each of its columns."""
         ...
 
 
@@ -65,7 +66,7 @@ class PositionLosses:
         """Losses of a batch."""
         return len(shape) == 2
 
-    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> Values:
         """One row a token index."""
         mean, standard_error = metrics.position_losses(tensor)
         return indexed({schema.VALUE: mean, schema.STANDARD_ERROR: standard_error})
@@ -89,7 +90,7 @@ class LossDerivative:
         """Losses of a batch."""
         return len(shape) == 2
 
-    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> Values:
         """One row a token index."""
         return indexed({schema.VALUE: metrics.loss_log_derivative(tensor, bandwidth=self.bandwidth)})
 
@@ -132,25 +133,23 @@ class InContextLearning:
         """The tokens compared in a context of that length."""
         return {"early": self.early, "late": min(self.late, context), "bandwidth": self.bandwidth}
 
-    def rows(self, tensor: Tensor, probe: Probe) -> pl.DataFrame:
+    def rows(self, tensor: Tensor, probe: Probe) -> Values:
         """One row."""
         tokens = self.tokens(tensor.shape[1])
         score = metrics.in_context_learning_score(tensor, **tokens)
         lower, upper = metrics.in_context_learning_interval(
             tensor, **tokens, level=self.level, resamples=self.resamples, seed=self.seed, method=self.method
         )
-        return pl.DataFrame(
-            {
-                schema.EARLY: [tokens["early"]],
-                schema.LATE: [tokens["late"]],
-                schema.VALUE: [float(score)],
-                schema.LOWER: [float(lower)],
-                schema.UPPER: [float(upper)],
-            }
-        )
+        return {
+            schema.EARLY: np.array([tokens["early"]]),
+            schema.LATE: np.array([tokens["late"]]),
+            schema.VALUE: np.array([score]),
+            schema.LOWER: np.array([lower]),
+            schema.UPPER: np.array([upper]),
+        }
 
 
-def indexed(columns: dict[str, np.ndarray]) -> pl.DataFrame:
+def indexed(columns: Values) -> Values:
     """Columns over the positions of a context, with the 1-based token index in front."""
     length = len(next(iter(columns.values())))
-    return pl.DataFrame({schema.TOKEN_INDEX: np.arange(1, length + 1, dtype=np.int32), **columns})
+    return {schema.TOKEN_INDEX: np.arange(1, length + 1, dtype=np.int32), **columns}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from phaseflow import _core, schema
 from phaseflow._core import HeadScores, PatternParts, StoredTensor, TokenIndex
-from phaseflow.analysis.tables import OnBytes, OnProgress, applicable, computed, probes_of, problem_rows
+from phaseflow.analysis.tables import OnBytes, OnProgress, applicable, batches, computed, probes_of, problem_rows
 from phaseflow.archive import RunSource
 from phaseflow.archive.compact import read_whole, whole_name
 from phaseflow.exceptions import PhaseflowError
@@ -43,10 +43,6 @@ FORM = pl.DataFrame(
         schema.NONFINITE_ENTRIES: pl.Int64,
     }
 )
-#: Tensors of one call of the scanner: each may hold a file open.
-_MOST_TENSORS = 128
-#: Bytes of one call: a second or so, after which results are kept.
-_MOST_BYTES = 2 << 30
 
 
 def table(run: RunSource, memory: int, progress: OnProgress | None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -73,22 +69,17 @@ def table(run: RunSource, memory: int, progress: OnProgress | None) -> tuple[pl.
                 found[place] = scores
         return rows(found) if found else None
 
-    def batches(steps: list[int], sizes: Mapping[int, int]) -> Iterator[list[int]]:
-        batch: list[int] = []
-        tensors = size = 0
-        for step in steps:
-            tensors += len(names_at[step])
-            size += sizes[step]
-            if batch and (tensors > _MOST_TENSORS or size > _MOST_BYTES):
-                yield batch
-                batch, tensors, size = [], len(names_at[step]), sizes[step]
-            batch.append(step)
-        if batch:
-            yield batch
-
     depends_on = {"probes": probes_of(run), "metrics": _core.HEAD_METRICS}
     result = computed(
-        run, NAME, depends_on, stored_at, rows_of_steps, FORM, progress, batches=batches, incomplete=incomplete
+        run,
+        NAME,
+        depends_on,
+        stored_at,
+        rows_of_steps,
+        FORM,
+        progress,
+        batches=lambda steps, sizes: batches(steps, sizes, names_at),
+        incomplete=incomplete,
     )
     return result, problems(run, result, unreadable)
 

@@ -1,21 +1,27 @@
 """One measure over one run, as a tidy table: computed step by step, kept on disk, only what is new the next time."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis.measures import Measure
+from phaseflow.analysis.measures import Measure, Values
 from phaseflow.archive import Derived, RunSource
 from phaseflow.archive.compact import whole_name
 from phaseflow.archive.derived import one_by_one
 from phaseflow.archive.in_place import BYTES
 from phaseflow.exceptions import PhaseflowError
+from phaseflow.metrics._reading import in_turn
 
 OnProgress = Callable[[str, int, int], None]  # what is being computed, how many bytes are read, of how many
 OnBytes = Callable[[int], None]  # how many bytes of a batch of steps are read
+
+#: Of a batch of steps: a tensor may hold a file open, and a second or so of reading is what an interruption may cost.
+MOST_TENSORS = 128
+MOST_BYTES = 2 << 30
 
 PROBLEM_SCHEMA = {
     schema.RUN: pl.String,
@@ -39,21 +45,51 @@ def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tupl
     unreadable: dict[tuple[int, str], str] = {}
     incomplete: set[int] = set()
 
-    def rows_of_step(steps: list[int], _: OnBytes) -> pl.DataFrame | None:
-        [step] = steps
-        frames = []
-        for name in names_at[step]:
+    def rows_of_steps(steps: list[int], on_bytes: OnBytes) -> pl.DataFrame | None:
+        places = [(step, name) for step in steps for name in names_at[step]]
+        done = 0
+        found: list[tuple[int, str, Values]] = []
+        for (step, name), tensor in in_turn(places, lambda place: run.tensor(*place), total):
             try:
-                frames.append(rows_of_tensor(run, measure, step, name))
+                if isinstance(tensor, Exception):
+                    raise tensor
+                probe = name.removeprefix(measure.prefix)
+                found.append((step, probe, measure.rows(tensor, run.probes[probe])))
+                done += tensor.nbytes
             except (PhaseflowError, OSError) as error:
                 unreadable[step, name] = str(error)
                 incomplete.add(step)
-        return pl.concat(frames) if frames else None
+            on_bytes(done)
+        return rows_of_tensors(measure, found) if found else None
 
-    depends_on = {**measure.parameters(), "probes": probes_of(run)}
-    form = empty(measure)
-    result = computed(run, measure.name, depends_on, names_at, rows_of_step, form, progress, incomplete=incomplete)
+    total = sum(bytes_of(run, names_at).values())
+    result = computed(
+        run,
+        measure.name,
+        {**measure.parameters(), "probes": probes_of(run)},
+        names_at,
+        rows_of_steps,
+        empty(measure),
+        progress,
+        batches=lambda steps, sizes: batches(steps, sizes, names_at),
+        incomplete=incomplete,
+    )
     return result, problems(run, measure, result, unreadable)
+
+
+def batches(steps: list[int], sizes: Mapping[int, int], names_at: Mapping[int, Collection[str]]) -> Iterator[list[int]]:
+    """Cuts steps into some that are computed together; at the end of each the results are kept."""
+    batch: list[int] = []
+    tensors = size = 0
+    for step in steps:
+        tensors += len(names_at[step])
+        size += sizes[step]
+        if batch and (tensors > MOST_TENSORS or size > MOST_BYTES):
+            yield batch
+            batch, tensors, size = [], len(names_at[step]), sizes[step]
+        batch.append(step)
+    if batch:
+        yield batch
 
 
 def computed(
@@ -142,12 +178,17 @@ def probes_of(run: RunSource) -> dict[str, list[str | int | None]]:
     return {name: [probe.tokens_hash, probe.bos] for name, probe in run.probes.items()}
 
 
-def rows_of_tensor(run: RunSource, measure: Measure, step: int, name: str) -> pl.DataFrame:
-    """The measure's rows of one tensor, with the columns that say where they belong."""
-    probe = name.removeprefix(measure.prefix)
-    where = [pl.lit(step, pl.Int64).alias(schema.STEP), pl.lit(probe).alias(schema.PROBE)]
-    rows = measure.rows(run.tensor(step, name), run.probes[probe])
-    return rows.select(*where, *(pl.col(column).cast(dtype) for column, dtype in measure.columns.items()))
+def rows_of_tensors(measure: Measure, found: list[tuple[int, str, Values]]) -> pl.DataFrame:
+    """The measure's rows of many tensors, with the columns that say where they belong."""
+    lengths = [len(next(iter(values.values()))) for *_, values in found]
+    columns = {column: np.concatenate([values[column] for *_, values in found]) for column in measure.columns}
+    where = {
+        schema.STEP: np.repeat([step for step, *_ in found], lengths),
+        schema.PROBE: pl.Series([probe for _, probe, _ in found], dtype=pl.String).gather(
+            np.repeat(np.arange(len(found)), lengths)
+        ),
+    }
+    return pl.DataFrame(where | columns, {schema.STEP: pl.Int64, schema.PROBE: pl.String, **measure.columns})
 
 
 def problems(

@@ -21,8 +21,10 @@ from phaseflow.analysis.losses import EXPECTED, defect
 from phaseflow.analysis.repeats import repeat_lengths
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress, bytes_of
 from phaseflow.archive import DerivedWhole, Probe, RunSource
+from phaseflow.discovery import check_rate
+from phaseflow.metrics import _inputs
 from phaseflow.metrics._token_scan import token_breaks
-from phaseflow.metrics.token_change import SIMULATIONS, check_rate, table
+from phaseflow.metrics.token_change import SIMULATIONS, table
 
 #: Steps further than this factor before the last one are left out.
 SPAN = 1000.0
@@ -84,7 +86,7 @@ def token_changes(
     runs: list[RunSource], *, fdr: float, first_step: float | None, seed: int, progress: OnProgress | None
 ) -> TokenChanges:
     """The breaks of every run; see :meth:`phaseflow.Archive.token_changes`."""
-    check_rate(fdr)
+    check_rate("fdr", _inputs.real("fdr", fdr))
     options = {"fdr": float(fdr), "first_step": None if first_step is None else float(first_step), "seed": int(seed)}
     found = [{name: pl.DataFrame(schema=columns) for name, columns in _TABLES.items()}]
     for run in runs:
@@ -156,7 +158,7 @@ def computed(
     shape = tuple(run.tensor(readable[0], name).shape)
     steps = np.array(readable, dtype=np.float64)
     breaks = token_breaks(
-        lambda: [run.tensor(step, name) for step in readable],
+        [run.tensor(step, name) for step in readable],
         steps,
         simulations=SIMULATIONS,
         seed=options["seed"],

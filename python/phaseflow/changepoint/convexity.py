@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.discovery import check_rate, discoveries
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
+from phaseflow.discovery import check_rate, discoveries
 
 if TYPE_CHECKING:
     import polars as pl

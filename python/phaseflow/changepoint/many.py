@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.discovery import check_method, check_rate, discoveries
+from phaseflow.discovery import check_method, check_rate, discoveries
 from phaseflow.exceptions import ParameterError, ShapeError
 
 if TYPE_CHECKING:

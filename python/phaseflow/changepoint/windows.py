@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.discovery import check_rate, discoveries
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.changepoint.variance import noise_variance
+from phaseflow.discovery import check_rate, discoveries
 from phaseflow.exceptions import UnknownNameError
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The scan behind :func:`phaseflow.token_changes`: any number of tokens, a few hundred thousand at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow import _core
+from phaseflow.metrics._reading import ranges
 
-#: Tokens of one pass over the checkpoints: what is mapped at a time is this many losses of each.
+#: Tokens of one pass over the checkpoints: what is mapped at a time is this many losses of each, and as many ahead.
 CHUNK = 1 << 18
-
-#: Opens the losses anew, one (batch, pos) tensor a checkpoint, so that what a pass has mapped is given back after it.
-OpenLosses = Callable[[], Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -31,17 +29,12 @@ class TokenBreaks:
 
 
 def token_breaks(
-    open_losses: OpenLosses, steps: NDArray[np.float64], *, simulations: int, seed: int, threads: int | None
+    losses: Sequence[Any], steps: NDArray[np.float64], *, simulations: int, seed: int, threads: int | None
 ) -> TokenBreaks:
-    """Scans every token; `steps` and what `open_losses` opens belong together."""
+    """Scans every token; ``losses`` has a (batch, pos) tensor for each of ``steps``."""
     grid = _core.TokenGrid(steps)
-    losses = open_losses()
-    n_tokens = int(np.prod(losses[0].shape))
-    parts = []
-    for start in range(0, n_tokens, CHUNK):
-        parts.append(grid.scan(losses, start, min(start + CHUNK, n_tokens), threads=threads))
-        if start + CHUNK < n_tokens:
-            losses = open_losses()
+    parts = [grid.scan(losses, start, stop, threads=threads) for start, stop in ranges(losses, CHUNK)]
+    n_tokens = sum(len(part["statistic"]) for part in parts)
     column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     ramps = np.array(grid.ramps, dtype=np.int64)
     defined = np.isfinite(column["statistic"])
@@ -60,13 +53,3 @@ def token_breaks(
         ramps=ramps,
         placed=placed,
     )
-
-
-def q_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini and Hochberg's adjusted p-values; NaN stays NaN and does not count as a test."""
-    adjusted = np.full(len(p_values), np.nan)
-    tested = np.flatnonzero(np.isfinite(p_values))
-    order = tested[np.argsort(-p_values[tested], kind="stable")]
-    rank = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(p_values[order] * len(order) / rank))
-    return adjusted

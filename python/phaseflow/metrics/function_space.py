@@ -1,6 +1,6 @@
 """Principal components of function space: where a run's predictions move as it trains, all tokens' losses at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from phaseflow import _core
 from phaseflow.exceptions import ParameterError, ShapeError
 from phaseflow.metrics import _inputs
+from phaseflow.metrics._reading import ranges
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-#: Bytes of losses that are mapped at a time.
+#: Bytes of losses, were they float64, that are mapped at a time, and as many ahead.
 MAPPED = 1 << 28
-
-#: Opens the losses anew, one tensor a checkpoint, so that what a pass has mapped is given back after it.
-OpenLosses = Callable[[], Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +99,11 @@ def function_space_pca(
             raise ShapeError("losses must have axes (checkpoint, ...), got 0 axes")
         rows = list(np.atleast_2d(whole.T).T)
     rows = [row if not isinstance(row, np.ndarray) else np.ascontiguousarray(row) for row in rows]
-    return function_space(lambda: rows, components=components, threads=threads)
+    return function_space(rows, components=components, threads=threads)
 
 
-def function_space(open_losses: OpenLosses, *, components: int, threads: int | None) -> FunctionSpace:
-    """The same for losses that are opened anew for every few hundred megabytes."""
-    rows = open_losses()
+def function_space(rows: Sequence[Any], *, components: int, threads: int | None) -> FunctionSpace:
+    """The same for a row-major tensor of each checkpoint."""
     if not rows:
         raise ShapeError("losses has no checkpoints, needs at least 1")
     shapes = {tuple(row.shape) for row in rows}
@@ -116,13 +113,10 @@ def function_space(open_losses: OpenLosses, *, components: int, threads: int | N
     if n_components > len(rows):
         raise ParameterError(f"components is {n_components}, expected at most {len(rows)}, the number of checkpoints")
     used_threads = _inputs.optional_integer("threads", threads, least=1)
-    n_tokens = int(np.prod(rows[0].shape))
     chunk = max(MAPPED // (8 * len(rows)), 1024)
     products, totals, used = np.zeros((len(rows), len(rows))), np.zeros(len(rows)), 0
-    for start in range(0, n_tokens, chunk):
-        if start:
-            rows = open_losses()
-        part = _core.loss_gram(rows, start, min(start + chunk, n_tokens), used_threads)
+    for start, stop in ranges(rows, chunk):
+        part = _core.loss_gram(rows, start, stop, used_threads)
         products += part[0]
         totals += part[1]
         used += part[2]

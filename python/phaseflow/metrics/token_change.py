@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phaseflow import schema
-from phaseflow.exceptions import ParameterError, ShapeError
+from phaseflow.discovery import check_rate, q_values
+from phaseflow.exceptions import ShapeError
 from phaseflow.metrics import _inputs
-from phaseflow.metrics._token_scan import TokenBreaks, q_values, token_breaks
+from phaseflow.metrics._token_scan import TokenBreaks, token_breaks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,9 +106,9 @@ def token_changes(
     at = np.ascontiguousarray(steps, dtype=np.float64)
     if at.shape != (len(tensors),):
         raise ShapeError(f"steps has shape {at.shape}, expected ({len(tensors)},), one for every checkpoint")
-    check_rate(fdr)
+    check_rate("fdr", _inputs.real("fdr", fdr))
     breaks = token_breaks(
-        lambda: tensors,
+        tensors,
         at,
         simulations=_inputs.integer("simulations", simulations, least=1),
         seed=_inputs.integer("seed", seed, least=0),
@@ -131,12 +132,6 @@ def checkpoints(per_token_loss: Any) -> list[Any]:
                 f"got {len(tensor.shape) + 1} {'axis' if len(tensor.shape) == 0 else 'axes'}"
             )
     return tensors
-
-
-def check_rate(fdr: float) -> None:
-    """Refuses what is no rate."""
-    if not 0.0 < _inputs.real("fdr", fdr) <= 1.0:
-        raise ParameterError(f"fdr is {fdr}, expected above 0, at most 1")
 
 
 def table(breaks: TokenBreaks, steps: "NDArray[np.float64]", *, context: int, fdr: float) -> "pl.DataFrame":

@@ -101,6 +101,12 @@ impl PyShard {
     }
 }
 
+/// Whether so many bytes, once read, may stay in the system's cache.
+#[pyfunction]
+fn may_stay_cached(bytes: usize) -> bool {
+    archive::may_stay_cached(bytes)
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyShard>()?;
     module.add_class::<PyStoredTensor>()?;
@@ -108,5 +114,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(write_shard, module)?)?;
     module.add_function(wrap_pyfunction!(write_file, module)?)?;
     module.add_function(wrap_pyfunction!(checksum, module)?)?;
+    module.add_function(wrap_pyfunction!(may_stay_cached, module)?)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `StoredTensor`: a tensor of a mapped file, readable by numpy without a copy and by kernels without numpy.
 
+use std::ops::Range;
 use std::os::raw::{c_int, c_void};
 use std::path::PathBuf;
 
@@ -90,6 +91,19 @@ impl PyStoredTensor {
         self.0.reshape(&shape).map(Self).map_err(|error| to_python(py, error))
     }
 
+    /// Asks the system to read the elements `start..stop`, in row-major order, ahead of their use.
+    fn prefetch(&self, start: usize, stop: usize) {
+        self.0.prefetch(self.span(start, stop));
+    }
+
+    /// Gives back what is mapped of the elements `start..stop`; unless it stays cached, the system's memory of them too.
+    fn release(&self, start: usize, stop: usize, stays_cached: bool) {
+        match stays_cached {
+            true => self.0.unload(self.span(start, stop)),
+            false => self.0.forget(self.span(start, stop)),
+        }
+    }
+
     fn __repr__(&self) -> String {
         format!("StoredTensor(name={:?}, dtype={:?}, shape={:?})", self.0.name(), self.dtype(), self.0.shape())
     }
@@ -124,6 +138,12 @@ impl PyStoredTensor {
 }
 
 impl PyStoredTensor {
+    /// The bytes of the elements `start..stop`, as far as there are any.
+    fn span(&self, start: usize, stop: usize) -> Range<usize> {
+        let byte = |element: usize| element.saturating_mul(self.0.element_size()).min(self.0.length());
+        byte(start)..byte(stop.max(start))
+    }
+
     fn widened<'py>(
         &self,
         py: Python<'py>,

@@ -7,18 +7,19 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
 use super::write::io_error;
 use crate::Result;
 
-/// A read-only map of a whole file, with the path for messages, and the file for reads by position.
+/// A read-only map of a whole file, with the path for messages, and the file once it is read by position.
 #[derive(Debug)]
 pub struct MappedFile {
     path: PathBuf,
-    pub(super) file: File,
-    map: Mmap,
+    pub(super) file: OnceLock<File>,
+    pub(super) map: Mmap,
 }
 
 impl MappedFile {
@@ -28,7 +29,7 @@ impl MappedFile {
         // SAFETY: the map is read-only, and phaseflow replaces files by renaming, never by writing into or shortening one that has its
         // final name. Whoever does so from outside breaks the promise of the archive; see above.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
-        Ok(Self { path: path.to_owned(), file, map })
+        Ok(Self { path: path.to_owned(), file: OnceLock::new(), map })
     }
 
     /// Where the file lies.

@@ -15,7 +15,7 @@ pub use checksum::checksum;
 pub use element::ElementType;
 pub use header::{Entry, Header};
 pub use map::MappedFile;
-pub(crate) use reading::physical_memory;
+pub use reading::may_stay_cached;
 pub use shard::{NewTensor, Shard, write_shard};
 pub use stored::StoredTensor;
 pub use write::write_file;

@@ -1,8 +1,11 @@
 //! A file read by position into the caller's memory, instead of through its map: bounded memory whatever its size.
 //!
-//! Reads go through the system's page cache. On Linux the system can be told what will be read next, and what will not
-//! be read again; it then reads ahead while we compute, and a scan of a terabyte does not push everything else out of
-//! memory. Elsewhere these hints do nothing.
+//! Reads go through the system's page cache, as a map does. On Linux the system can be told what will be read next, and
+//! what will not be read again; it then reads ahead while we compute, and a scan of a terabyte does not push everything
+//! else out of memory. Elsewhere these hints do nothing.
+//!
+//! The file is opened again when it is first read by position: a map needs none, and thousands of checkpoints may be
+//! mapped at once where a process may open a thousand files.
 
 use std::fs::File;
 use std::io::{ErrorKind, Result};
@@ -12,10 +15,19 @@ use super::header::corrupt;
 use super::map::MappedFile;
 use super::write::io_error;
 
+/// Share of the machine's memory beyond which what was read is not left in the system's cache.
+const KEPT_SHARE: usize = 4;
+
+/// Whether so many bytes, once read, may stay in the system's cache.
+pub fn may_stay_cached(bytes: usize) -> bool {
+    bytes <= hints::physical_memory() / KEPT_SHARE
+}
+
 impl MappedFile {
     /// Fills `into` with the bytes from `at` on, which belong to `object`.
     pub(super) fn read_at(&self, object: &str, at: usize, into: &mut [u8]) -> crate::Result<()> {
-        read_exact_at(&self.file, at as u64, into).map_err(|error| match error.kind() {
+        let read = self.file().and_then(|file| read_exact_at(file, at as u64, into));
+        read.map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => {
                 corrupt(self.path(), object, format!("{} bytes from byte {at} on", into.len()), "a shorter file")
             }
@@ -25,17 +37,35 @@ impl MappedFile {
 
     /// Whether the byte at `at` is in memory already; false where the system does not say.
     pub(super) fn is_cached(&self, at: usize) -> bool {
-        hints::is_cached(&self.file, at)
+        self.file().is_ok_and(|file| hints::is_cached(file, at))
     }
 
     /// Starts to read these bytes into memory.
     pub(super) fn prefetch(&self, bytes: Range<usize>) {
-        hints::prefetch(&self.file, bytes);
+        hints::prefetch(&self.map, bytes);
     }
 
-    /// Lets go of what memory holds of them.
+    /// Gives back what of these bytes is mapped; the system's cache still holds it.
+    pub(super) fn unload(&self, bytes: Range<usize>) {
+        hints::unload(&self.map, bytes);
+    }
+
+    /// Lets go of what memory holds of them, in the map and in the system's cache.
     pub(super) fn forget(&self, bytes: Range<usize>) {
-        hints::forget(&self.file, bytes);
+        self.unload(bytes.clone());
+        // Opened for this alone, if it is not open: files that are only mapped stay closed.
+        match self.file.get() {
+            Some(file) => hints::forget(file, bytes),
+            None => drop(File::open(self.path()).map(|file| hints::forget(&file, bytes))),
+        }
+    }
+
+    fn file(&self) -> Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = File::open(self.path())?;
+        Ok(self.file.get_or_init(|| file))
     }
 }
 
@@ -58,16 +88,13 @@ fn read_exact_at(file: &File, mut at: u64, mut into: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of the machine's memory; unlimited where the system does not say.
-pub(crate) fn physical_memory() -> usize {
-    hints::physical_memory()
-}
-
 #[cfg(target_os = "linux")]
 mod hints {
     use std::fs::File;
     use std::ops::Range;
     use std::os::fd::AsRawFd;
+
+    use memmap2::{Advice, Mmap, UncheckedAdvice};
 
     pub(super) fn is_cached(file: &File, at: usize) -> bool {
         let mut byte = 0_u8;
@@ -77,21 +104,24 @@ mod hints {
         read == 1
     }
 
-    pub(super) fn prefetch(file: &File, bytes: Range<usize>) {
-        advise(file, bytes, libc::POSIX_FADV_WILLNEED);
+    // A refusal of any of these costs speed at most.
+
+    pub(super) fn prefetch(map: &Mmap, bytes: Range<usize>) {
+        let _ = map.advise_range(Advice::WillNeed, bytes.start, bytes.len());
+    }
+
+    pub(super) fn unload(map: &Mmap, bytes: Range<usize>) {
+        // SAFETY: the map is of a file and read-only; pages that are touched again come from the file, unchanged.
+        let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
     }
 
     pub(super) fn forget(file: &File, bytes: Range<usize>) {
-        advise(file, bytes, libc::POSIX_FADV_DONTNEED);
+        let (start, length) = (bytes.start as libc::off_t, bytes.len() as libc::off_t);
+        // SAFETY: takes no memory of ours.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), start, length, libc::POSIX_FADV_DONTNEED) };
     }
 
-    fn advise(file: &File, bytes: Range<usize>, advice: libc::c_int) {
-        // SAFETY: takes no memory of ours. A refusal costs speed at most.
-        unsafe {
-            libc::posix_fadvise(file.as_raw_fd(), bytes.start as libc::off_t, bytes.len() as libc::off_t, advice);
-        }
-    }
-
+    /// Bytes of the machine's memory.
     pub(super) fn physical_memory() -> usize {
         // SAFETY: takes no memory of ours.
         let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
@@ -104,11 +134,15 @@ mod hints {
     use std::fs::File;
     use std::ops::Range;
 
+    use memmap2::Mmap;
+
     pub(super) fn is_cached(_: &File, _: usize) -> bool {
         false
     }
 
-    pub(super) fn prefetch(_: &File, _: Range<usize>) {}
+    pub(super) fn prefetch(_: &Mmap, _: Range<usize>) {}
+
+    pub(super) fn unload(_: &Mmap, _: Range<usize>) {}
 
     pub(super) fn forget(_: &File, _: Range<usize>) {}
 

@@ -135,11 +135,7 @@ impl StoredTensor {
     /// Its bytes, row-major, little endian, at an address its elements can be read from.
     pub fn bytes(&self) -> &[u8] {
         let bytes = &self.file.bytes()[self.bytes.clone()];
-        let size = match self.dtype {
-            ElementType::Float(dtype) => dtype.size(),
-            _ => 8,
-        };
-        if bytes.as_ptr().addr().is_multiple_of(size) {
+        if bytes.as_ptr().addr().is_multiple_of(self.element_size()) {
             return bytes;
         }
         let words = self.aligned.get_or_init(|| {
@@ -160,9 +156,22 @@ impl StoredTensor {
         self.file.is_cached(self.bytes.start)
     }
 
+    /// Size of an element, in bytes.
+    pub fn element_size(&self) -> usize {
+        match self.dtype {
+            ElementType::Float(dtype) => dtype.size(),
+            _ => 8,
+        }
+    }
+
     /// Asks the system to read some of its bytes ahead.
     pub fn prefetch(&self, bytes: Range<usize>) {
         self.file.prefetch(self.bytes.start + bytes.start..self.bytes.start + bytes.end);
+    }
+
+    /// Gives back what is mapped of some of its bytes.
+    pub fn unload(&self, bytes: Range<usize>) {
+        self.file.unload(self.bytes.start + bytes.start..self.bytes.start + bytes.end);
     }
 
     /// Tells the system that some of its bytes are not needed again soon.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pattern::{Cut, Room, Source};
 use super::schedule::in_order;
-use crate::archive::physical_memory;
+use crate::archive::may_stay_cached;
 use crate::attention::{HeadScores, Sums};
 use crate::{Cancel, Error, Result};
 
@@ -17,8 +17,6 @@ const AHEAD: usize = 24 << 20;
 const SMALLEST_BLOCK: usize = 64 << 10;
 /// Threads more than cores: while one waits for the disk another computes.
 const WAITING: usize = 1;
-/// Share of the machine's memory beyond which a scan does not leave what it read in the system's cache.
-const KEPT_SHARE: usize = 4;
 
 /// The [`HeadScores`] of every source, or what kept them from being found; one unreadable tensor does not stop the
 /// others.
@@ -49,7 +47,7 @@ pub fn head_scores(
         .flat_map(|(number, cut)| cut.units(block).map(move |unit| (number, cut, unit)))
         .collect();
     let whole: usize = units.iter().map(|(_, cut, unit)| cut.bytes(unit)).sum();
-    let too_large_to_keep = whole > physical_memory() / KEPT_SHARE;
+    let too_large_to_keep = !may_stay_cached(whole);
     let ahead = AHEAD / block;
     units.iter().take(ahead).for_each(|(_, cut, unit)| cut.prefetch(unit));
     let found = in_order(units.len(), threads, cancel, |at, room: &mut Room| {
