@@ -1,6 +1,7 @@
 """Mean loss at every position and its standard error: cases by hand, the slow oracle, laws, edges."""
 
 import math
+from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
@@ -47,6 +48,17 @@ def test_many_examples_are_joined_without_losing_digits():
     expected_mean, expected_error = oracle.position_losses(per_token_loss)
     np.testing.assert_allclose(mean, expected_mean, rtol=1e-15)
     np.testing.assert_allclose(error, expected_error, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 0), (np.float64, 1)])
+def test_the_mean_is_that_of_the_exact_sum_to_the_last_place(dtype, most):
+    # The first examples, one of which all are measured from, lie far from the rest: every partial sum rounds.
+    per_token_loss = np.random.default_rng(0).uniform(1, 2, (3000, 60)).astype(dtype)
+    per_token_loss[:16] = 0
+    mean, _ = pf.position_losses(per_token_loss)
+    exact = np.array([float(sum(map(Fraction, column)) / 3000) for column in per_token_loss.astype(float).T])
+    assert (np.abs(mean - exact) <= most * np.spacing(exact)).all()
+    assert (mean == exact).mean() > 0.95
 
 
 # Laws

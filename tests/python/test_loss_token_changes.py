@@ -118,6 +118,17 @@ def test_p_values_of_smooth_tokens_are_uniform(wander: float) -> None:
         assert (p_values <= level).mean() < 1.2 * level + 4 * np.sqrt(level / 4000)
 
 
+def test_p_values_go_on_smoothly_beyond_what_was_simulated() -> None:
+    null = _core.TokenGrid(STEPS).null(np.zeros(100, np.uint8), simulations=20_000, seed=0, threads=None)
+    p_values = null.p_values(np.linspace(0, 80, 4001))
+    assert p_values[0] == 1
+    assert (np.diff(p_values) <= 0).all()
+    # A fiftieth of a unit of the likelihood ratio apart; simulated ones beyond the last 1 in 500 are an exponential.
+    likely = p_values[p_values > 1e-3]
+    assert (likely[:-1] < 1.2 * likely[1:]).all()
+    assert 0 < p_values[-1] < 1e-9
+
+
 def test_one_token_in_a_hundred_that_drops_by_itself_is_found_at_the_stated_rate() -> None:
     # Each by six noise deviations at a step of its own, so that the mean over tokens stays smooth.
     true, false, near = 0, 0, 0
@@ -128,6 +139,7 @@ def test_one_token_in_a_hundred_that_drops_by_itself_is_found_at_the_stated_rate
         for token, checkpoint in planted.items():
             trajectory = losses[:, token // 50, token % 50]
             trajectory[checkpoint:] = oracle.loss_of(oracle.on_odds_scale(trajectory[checkpoint:]) - 1.8)
+        assert pf.non_convexity(losses.mean((1, 2)), x=np.log(STEPS)).is_empty()
         for row in changes(losses, STEPS, simulations=100_000).iter_rows(named=True):
             at = planted.get(row["example"] * 50 + row["token_index"] - 1)
             true += at is not None

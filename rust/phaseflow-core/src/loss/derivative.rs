@@ -240,6 +240,8 @@ mod tests {
         // |ln(j / 100)| <= 1/8: 88.2 <= j <= 113.3.
         assert_eq!(window(&x, 99, 0.125), (88, 113));
         assert_eq!(window(&x, 499, 1e-9), (497, 500));
+        // |ln(j / 2)| <= ln 2: both ends belong to it.
+        assert_eq!(window(&x, 1, 2.0_f64.ln()), (0, 4));
     }
 
     #[test]
