@@ -3,9 +3,9 @@
 python benches/loss_files.py                                # 200 files of 2048 × 1024, float32 and float16: 1.7, 0.8 GB
 python benches/loss_files.py --checkpoints 20 --rounds 3
 
-A file a checkpoint, as most training code writes them, opened anew by everybody. The limit of cached files is reading all
-bytes from the system's cache; of cold ones, reading them past it, in order, in blocks of 8 MB, and doing nothing with
-them.
+A file a checkpoint, as most training code writes them, opened anew by everybody. The limit of cached files is reading
+all bytes from the system's cache; of cold ones, reading them past it, in order, in blocks of 8 MB, and doing nothing
+with them.
 """
 
 import argparse

@@ -220,11 +220,20 @@ def test_a_run_under_another_name_keeps_its_results(tmp_path: Path, monkeypatch:
 # Bursts by hand
 
 
+TWO_PLACES = pl.DataFrame(
+    {"start": [100.0, 1000.0], "end": [110.0, 1100.0], "share": [0.5, 0.5], "repeated_share_of_all": [0.25, 0.25]}
+)
+
+
+def drops_at_the_first_place(examples: np.ndarray) -> dict:
+    """The first of the bins over two places of equal chance, with all drops at the first: one of each of the examples."""
+    n = len(examples)
+    columns = {"start": [100.0] * n, "end": [110.0] * n, "example": examples.astype(np.int32), "height": [-5.0] * n}
+    return histogram(pl.DataFrame(columns | {"repeat_length": [0] * n}), TWO_PLACES).row(0, named=True)
+
+
 def test_a_bin_counts_drops_and_rises_and_compares_with_chance() -> None:
-    # Two places of equal chance; ten drops at the first, of ten examples, and one rise at the second.
-    tried = pl.DataFrame(
-        {"start": [100.0, 1000.0], "end": [110.0, 1100.0], "share": [0.5, 0.5], "repeated_share_of_all": [0.25, 0.25]}
-    )
+    # Ten drops at the first place, of ten examples, and one rise at the second.
     changes = pl.DataFrame(
         {
             "start": [100.0] * 10 + [1000.0],
@@ -234,13 +243,26 @@ def test_a_bin_counts_drops_and_rises_and_compares_with_chance() -> None:
             "repeat_length": [2] * 4 + [0] * 7,
         }
     )
-    bins = histogram(changes, tried)
+    bins = histogram(changes, TWO_PLACES)
     first, last = bins.row(0, named=True), bins.row(-1, named=True)
     assert (first["falls"], first["rises"], first["expected_falls"], first["repeated_share"]) == (10, 0, 5.0, 0.4)
     assert (last["falls"], last["rises"], last["expected_falls"]) == (0, 1, 5.0)
     # An excess of 5, Poisson variance 5 above the examples' scatter of 11 * (10/11) * (1/11): z = sqrt(5).
     assert first["p_value"] == pytest.approx(0.0126736, rel=1e-4)
     assert last["p_value"] == 1.0
+
+
+def test_the_drops_of_one_example_say_less_than_those_of_many() -> None:
+    # An excess of 50: of a hundred examples z = sqrt(50); of the last of ten z = 50 / sqrt(10 * (100² / 10 - 10²)) = 0.527.
+    assert drops_at_the_first_place(np.arange(100))["p_value"] == pytest.approx(7.687e-13, rel=1e-3)
+    assert drops_at_the_first_place(np.full(100, 9))["p_value"] == pytest.approx(0.29907, rel=1e-4)
+
+
+def test_a_burst_stands_out_of_all_bins_together() -> None:
+    # z = sqrt(n / 2); the level of 0.001 is shared by 11 bins.
+    few, many = (drops_at_the_first_place(np.arange(n)) for n in (23, 32))
+    assert 0.001 / 11 < few["p_value"] < 0.001
+    assert (few["burst"], many["burst"]) == (None, 1)
 
 
 def test_neighbouring_bins_are_one_burst() -> None:
