@@ -240,7 +240,7 @@ def test_a_bin_counts_drops_and_rises_and_compares_with_chance() -> None:
             "end": [110.0] * 10 + [1100.0],
             "example": np.arange(11, dtype=np.int32),
             "height": [-5.0] * 10 + [5.0],
-            "repeat_length": [2] * 4 + [0] * 7,
+            "repeat_length": [2] * 4 + [1] + [0] * 6,
         }
     )
     bins = histogram(changes, TWO_PLACES)
