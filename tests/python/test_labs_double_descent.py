@@ -2,6 +2,8 @@
 
 # ruff: noqa: E402 (nothing below can be imported without the extra)
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +17,7 @@ from phaseflow.cli import app
 from phaseflow.exceptions import ParameterError
 from phaseflow.labs import double_descent
 from phaseflow.reporting.double_descent import by_rank
+from phaseflow.training.toy import FiniteConfig, FiniteResult
 
 
 def table(examples, off, test_loss):
@@ -38,6 +41,18 @@ def test_a_polygon_is_only_told_where_examples_lie_on_one():
     assert len(double_descent.seen(table([100], [0.9], [1.0]))) == 2
 
 
+def test_examples_on_a_polygon_are_at_no_distance_from_it():
+    corners = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    result = FiniteResult(torch.ones(2, 1000), torch.zeros(1000), corners, 0.0, 1.0)
+    assert double_descent.Point(FiniteConfig(4), result).from_polygon == pytest.approx(np.zeros(4), abs=1e-12)
+    # Two pairs of neighbours: each shares its direction with one other, and the pairs are at right angles.
+    paired = corners[[0, 0, 1, 1]]
+    point = double_descent.Point(FiniteConfig(4), replace(result, hidden=paired))
+    assert point.example_dimensionality == pytest.approx([1 / 2] * 4)
+    point = double_descent.Point(FiniteConfig(5), replace(result, hidden=corners[[0, 0, 1, 1, 1]]))
+    assert point.from_polygon == pytest.approx([1 / 4, 1 / 4, 1 / 6, 1 / 6, 1 / 6])  # 1/2 and 1/3 instead of 2/5
+
+
 def test_the_highest_test_loss_is_reported_and_no_peak_asserted():
     [_, losses, _] = double_descent.seen(table([4, 80, 400], [0.0, 0.5, 0.9], [1.0, 5.0, 0.9]))
     assert "highest, 5.000, at 80 examples and lowest, 0.900, at 400" in losses
@@ -57,7 +72,8 @@ def test_one_call_trains_archives_and_writes_the_page(tmp_path, capsys, monkeypa
     arguments = {"sizes": (60, 4), "steps": 60, "command": "phaseflow lab double-descent"}
     double_descent.run(tmp_path / "runs", tmp_path / "page.html", **arguments)
     text = (tmp_path / "page.html").read_text()
-    for word in ("Loss over the size of the data set", "Hidden vectors", "T = 60", "Reproduce"):
+    thousand = '"x0":1000,"x1":1000'  # ten occurrences of features that one example of a hundred has
+    for word in ("Loss over the size of the data set", "Hidden vectors", "T = 60", "Reproduce", thousand):
         assert word in text
     assert "test loss is highest" in capsys.readouterr().out
     names = {f"examples-{size}-60-0-{restart}" for size, restart in ((4, 0), (4, 1), (60, 0))}

@@ -29,6 +29,8 @@ from phaseflow.labs.superposition.lab import named
     [
         ([[1, 0]], "last ignored"),
         ([[0, 0.9]], "another ignored"),
+        ([[1.1, 0.3]], "last ignored"),  # a square of 1.3: nearer to one direction kept than to two features
+        ([[0.9, -0.9]], "last opposite another"),
         ([[1, -1.1]], "last opposite another"),
         ([[1, 0, 0], [0, 1, 0]], "last ignored"),
         ([[0, 1, 0], [0, 0, 1]], "another ignored"),
@@ -97,10 +99,17 @@ def test_a_crossing_of_curves_is_found_to_the_order_of_a_cubic():
     assert 0 <= bend < 1e-4
 
 
+def test_a_crossing_of_lines_is_exact_between_two_points():
+    ratio = np.array([1, 0.4, 0.3, 0.2, 0.1])
+    assert pentagon.cross(ratio, 0.25 - ratio) == pytest.approx((0.25, -1, 0), abs=1e-12)
+    assert np.isnan(pentagon.cross(ratio, 0.05 + ratio)).all()
+
+
 def test_branches_tell_their_crossing_and_where_they_end():
     ratio = np.linspace(1, 0.1, 10)
     full, digons = np.concatenate([1.1 * polygon(5)]), np.array([[1.0, -1, 0, 0, 0], [0, 0, 1, -1, 0]])
     W = np.stack([[full] * 7 + [digons] * 3, [digons] * 10]).astype(np.float32)
+    W[0, 3:7, :, 4] *= 0.8  # a fifth feature that shrinks is still there
     loss = np.stack([0.004 + 0.005 * ratio, 0.0165 * ratio + 0.0017])
     made = pentagon.Branches(ratio, W, np.zeros((2, 10, 5)), np.stack([loss, loss]), np.zeros((2, 10)))
     at, error, height = made.crossing
@@ -125,6 +134,10 @@ def test_pairs_are_judged_by_the_angle_between_them():
     }
     for verdict, W in verdicts.items():
         assert correlated.judged(np.array(W, float))[2] == verdict
+    one_opposite = [[1, -1, 0, 1], [0, 0, 1, 0]]
+    crowded = np.array([np.cos([0, 1.2, 0.1, 1.3]), np.sin([0, 1.2, 0.1, 1.3])])  # nearer to the other pair than within
+    for W in (one_opposite, crowded):
+        assert correlated.judged(np.array(W, float))[2] == correlated.OTHERWISE
     inside, others, _ = correlated.judged(np.array(verdicts[correlated.ORTHOGONAL], float))
     assert inside.tolist() == [0, 0]
     assert sorted(others.tolist()) == [-1, -1, 0, 0]
@@ -165,9 +178,20 @@ def test_jumps_with_drops_of_their_own_coincide_and_others_do_not():
     assert found.mean_drop > 3 * found.chance_drop
     assert found.mean_drop == pytest.approx(np.log(2), abs=0.01)
     assert found.jumps["coincides"].mean() > 0.8
+    # Losses fall over 5.7 in their logarithm, 5 of it evenly over 30 steps: four fifths have come at the 28th.
+    steps = found.losses["step"].unique().sort()
+    assert found.begin == steps[28]
     by_chance = [jumps.compared(*planted(rng, coincide=False), pairings=200) for _ in range(8)]
     assert sum(each.jumps["coincides"].sum() for each in by_chance) <= 4
     assert np.median([each.p_value for each in by_chance]) > 0.1
+
+
+def test_jumps_while_all_losses_fall_are_not_counted():
+    geometry, losses = planted(np.random.default_rng(1), coincide=True, n_instances=20)
+    early = geometry["step"].unique().sort()[10]
+    raised = pl.when(pl.col("step") < early).then(1.0).otherwise(0.0)
+    jumping_early = geometry.with_columns(pl.col("dimensionality") + raised)
+    assert jumps.compared(jumping_early, losses, pairings=20).jumps.height == 20
 
 
 def test_drops_are_measured_over_a_tenth_of_a_decade():

@@ -97,6 +97,14 @@ def test_a_model_that_is_a_predictor_is_at_distance_zero_from_it_alone(name: str
     assert min(found.values()) > 0.01
 
 
+def test_divergences_are_of_the_predictor_from_the_model_by_hand() -> None:
+    # One state seen of two: the unigram says 2/3 and 1/3, the others have counted nothing and say halves.
+    found = divergences(np.array([[0]]), np.log([[[3 / 4, 1 / 4]]]))
+    halves = np.log(2 / 3) / 2 + np.log(2) / 2
+    unigram = 2 / 3 * np.log((2 / 3) / (3 / 4)) + 1 / 3 * np.log((1 / 3) / (1 / 4))
+    assert found == pytest.approx({"kl_uniform": halves, "kl_unigram": unigram, "kl_bigram": halves}, abs=1e-12)
+
+
 def test_no_predictor_loses_less_than_the_bigram_one() -> None:
     states = draw_chains(np.random.default_rng(2), 500, 60, 3)
     chain, at = np.ogrid[:500, :59]
