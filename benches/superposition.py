@@ -1,10 +1,15 @@
-"""Feature dimensionality of many snapshots of W, beside batched numpy and torch.
+"""Feature dimensionality and geometry of many snapshots of W, beside batched numpy and torch.
 
-python benches/superposition.py                  # 1e5 snapshots of 30 × 400, in batches: 4.8 GB in all
-python benches/superposition.py --snapshots 500 --rounds 2
+python benches/superposition.py                  # and 1e5 snapshots of 30 × 400 from a stream: three minutes
+python benches/superposition.py --snapshots 200 --rounds 2 --stream 2000
+
+The stream makes every batch anew, 4.8 GB in all, and never holds more than one: each contender is timed on each batch,
+in turn who goes first, but for numpy, whose turn comes at one batch in ten and is counted ten times.
 """
 
 import argparse
+import resource
+import time
 
 import numpy as np
 import torch
@@ -13,11 +18,13 @@ from _timing import compare, interleave, read_limit, write_record
 import phaseflow as pf
 
 BATCH = 2000  # snapshots held at once: 96 MB
+SELDOM = 10  # batches between turns of numpy
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--snapshots", type=int, default=100_000)
+    parser.add_argument("--snapshots", type=int, default=1_000, help="timed in rounds; the same ones each time")
+    parser.add_argument("--stream", type=int, default=100_000, help="snapshots that come once; 0: none")
     parser.add_argument("--hidden", type=int, default=30)
     parser.add_argument("--features", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
@@ -25,28 +32,47 @@ def main():
     parser.add_argument("--record", default="superposition", help="name of the file under benches/record")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    count = min(BATCH, options.snapshots)
-    W = np.random.default_rng(0).normal(size=(count, options.hidden, options.features)).astype(np.float32)
-    repeats = -(-options.snapshots // count)
-    shape = f"{repeats * count} snapshots of {options.hidden} × {options.features}"
-    write_record(
-        options.record,
-        [
-            dimensionality(f"feature dimensionality, {shape}", W, repeats, options),
-            everything(f"measures and named figures of every feature, {shape}", W, repeats, options),
-        ],
+    shape = f"snapshots of {options.hidden} × {options.features}"
+    # First: a process's peak of memory never falls again.
+    cases = [stream(f"measures and named figures, {options.stream:,} {shape}, a stream", options)] * (
+        options.stream > 0
     )
+    W = snapshots(np.random.default_rng(0), options.snapshots, options)
+    cases += [
+        dimensionality(f"feature dimensionality, {options.snapshots:,} {shape}", W, options),
+        everything(f"measures and named figures of every feature, {options.snapshots:,} {shape}", W, options),
+    ]
+    write_record(options.record, cases)
 
 
-def again(function, repeats):
-    """The same batch as often as it takes: what it holds does not change the time."""
+def snapshots(rng, count, options):
+    return rng.standard_normal((count, options.hidden, options.features), dtype=np.float32)
 
-    def run():
-        for _ in range(repeats):
-            result = function()
-        return result
 
-    return run
+def stream(case, options):
+    """Every snapshot is seen once, by everybody."""
+    rng = np.random.default_rng(1)
+    contenders = {
+        "phaseflow": lambda W: pf.feature_geometry(W, threads=options.threads),
+        "torch, measures and pairs alone (float32)": torch_measures,
+        "numpy, Gram matrix alone (float32)": numpy_gram,
+    }
+    seconds = dict.fromkeys(contenders, 0.0)
+    peak = float("nan")
+    for batch, first in enumerate(range(0, options.stream, BATCH)):
+        W = snapshots(rng, min(BATCH, options.stream - first), options)
+        for name in list(contenders)[:: -1 if batch % 2 else 1]:
+            seldom = SELDOM if "numpy" in name else 1
+            if batch % seldom:
+                continue
+            begin = time.perf_counter()
+            contenders[name](W)
+            seconds[name] += seldom * (time.perf_counter() - begin)
+            if batch == 0 and name == "phaseflow":
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    compared = compare(case, {name: [taken] for name, taken in seconds.items()}, "phaseflow")
+    print(f"peak of the process, torch and a batch of snapshots in it, before the peers' turn: {peak:,.0f} MB")
+    return compared | {"peak_mb": peak}
 
 
 def torch_gram(W):
@@ -67,7 +93,7 @@ def numpy_gram(W):
     return np.square(squares) / np.square(W.transpose(0, 2, 1) @ W).sum(1)
 
 
-def dimensionality(case, W, repeats, options):
+def dimensionality(case, W, options):
     ours = lambda: pf.feature_dimensionality(W, threads=options.threads)  # noqa: E731 - as short as what it does
     peers = {
         "torch, hidden × hidden (float32)": lambda: torch_narrow(W),
@@ -75,9 +101,7 @@ def dimensionality(case, W, repeats, options):
         "numpy, Gram matrix (float32)": lambda: numpy_gram(W),
     }
     contenders = {"phaseflow (float64)": ours, **peers}
-    timed = {name: again(function, repeats) for name, function in contenders.items()}
-    timed["limit: read all bytes"] = again(read_limit(W, options.threads), repeats)
-    seconds = interleave(timed, options.rounds)
+    seconds = interleave(contenders | {"limit: read all bytes": read_limit(W, options.threads)}, options.rounds)
     for name, function in peers.items():
         np.testing.assert_allclose(function(), ours(), rtol=1e-3, err_msg=name)
     return compare(case, seconds, "phaseflow (float64)")
@@ -95,12 +119,12 @@ def torch_measures(W):
     return squares.sqrt(), squares / shared, shared - squares, leverage, joined
 
 
-def everything(case, W, repeats, options):
+def everything(case, W, options):
     """No peer finds components or names figures; what it takes to begin with that stands beside it."""
     contenders = {
-        "phaseflow": again(lambda: pf.feature_geometry(W, threads=options.threads), repeats),
-        "torch, measures and pairs alone (float32)": again(lambda: torch_measures(W), repeats),
-        "numpy, Gram matrix alone (float32)": again(lambda: numpy_gram(W), repeats),
+        "phaseflow": lambda: pf.feature_geometry(W, threads=options.threads),
+        "torch, measures and pairs alone (float32)": lambda: torch_measures(W),
+        "numpy, Gram matrix alone (float32)": lambda: numpy_gram(W),
     }
     seconds = interleave(contenders, options.rounds)
     table = pf.feature_geometry(W)
