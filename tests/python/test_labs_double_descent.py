@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402 (nothing below can be imported without the extra)
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,28 @@ def test_one_call_trains_archives_and_writes_the_page(tmp_path, capsys, monkeypa
     before = torch.get_num_threads()
     double_descent.run(tmp_path / "runs", tmp_path / "page.html", **arguments)  # loaded
     assert torch.get_num_threads() == before
+
+
+def test_when_one_size_fails_the_others_stop_at_their_next_step(tmp_path, monkeypatch):
+    train = double_descent.train_finite
+    steps = []
+
+    def failing(config, folder, *, on_step):
+        if config.n_examples == 50:
+            raise OSError(28, "No space left on device")
+
+        def counted(done, note):
+            steps.append(done)
+            time.sleep(0.01)
+            on_step(done, note)
+
+        return train(config, folder, on_step=counted)
+
+    monkeypatch.setattr(double_descent, "train_finite", failing)
+    monkeypatch.setattr(double_descent.os, "cpu_count", lambda: 2)
+    with pytest.raises(OSError, match="No space left"):
+        double_descent.sweep(tmp_path, [50, 60], 100_000, 0)
+    assert len(steps) < 1000
 
 
 def test_the_command_passes_its_sizes_on(tmp_path, monkeypatch):

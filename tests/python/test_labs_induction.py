@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import phaseflow as pf
 from phaseflow.archive import Run
 from phaseflow.cli import app
-from phaseflow.exceptions import UnknownNameError
+from phaseflow.exceptions import MissingDataError, ParameterError, UnknownNameError
 from phaseflow.labs.induction import budget, claims, lab, sweep
 from phaseflow.labs.induction.deciding import above, from_counts, over_seeds, share_interval
 from phaseflow.labs.induction.measured import Measured, Turn, bumps, sharpest_turn
@@ -261,6 +261,14 @@ def test_the_scale_is_the_full_one_where_the_time_is_enough_and_an_unknown_one_i
     assert lab.scale_that_fits(120 * 60, "cpu", Console()) == "full"
     with pytest.raises(UnknownNameError, match="scale is 'huge', known: auto, small, full"):
         lab.run(tmp_path, tmp_path / "page.html", minutes=1, scale="huge")
+
+
+def test_a_text_or_a_page_that_cannot_be_is_refused_before_anything_is_timed(tmp_path):
+    with pytest.raises(MissingDataError, match="nowhere"):
+        lab.run(tmp_path / "runs", tmp_path / "page.html", minutes=1, text=str(tmp_path / "nowhere"))
+    with pytest.raises(ParameterError, match="is a directory, expected a file"):
+        lab.run(tmp_path / "runs", tmp_path, minutes=1)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_runs_that_do_not_fit_are_left_out_and_shorter_ones_after_them_are_not():

@@ -9,8 +9,9 @@ what tells a T-gon is how far each example's own is from 2/T. Three examples nee
 """
 
 import os
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -111,6 +112,7 @@ def sweep(out: Path, sizes: list[int], steps: int, seed: int) -> list[Point]:
     labels = {size: f"{size:,} examples" for size in sizes}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # blocks fit into a core's cache; shared between cores they take three times as long
+    stopped = threading.Event()
     try:
         with bars({labels[size]: steps for size in sizes}) as move, ThreadPoolExecutor(os.cpu_count()) as pool:
 
@@ -120,6 +122,8 @@ def sweep(out: Path, sizes: list[int], steps: int, seed: int) -> list[Point]:
                 for restart in range(restarts):
 
                     def on_step(done: int, note: str | None, before: int = restart * steps) -> None:
+                        if stopped.is_set():
+                            raise CancelledError
                         if note is not None or done % 20 == 0:
                             move(labels[size], (before + done) // restarts, note)
 
@@ -129,7 +133,12 @@ def sweep(out: Path, sizes: list[int], steps: int, seed: int) -> list[Point]:
                 return min(found, key=lambda result: result.train_loss)
 
             running = {size: pool.submit(trained, size) for size in sorted(sizes, reverse=True)}
-            return [Point(configs[size], running[size].result()) for size in sizes]
+            try:
+                return [Point(configs[size], running[size].result()) for size in sizes]
+            finally:
+                # Ctrl-C, or one that failed: the pool waits for the others, which stop at their next step.
+                stopped.set()
+                pool.shutdown(cancel_futures=True)
     finally:
         torch.set_num_threads(threads)
 

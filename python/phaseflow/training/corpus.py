@@ -124,11 +124,17 @@ def build_corpus(config: CorpusConfig) -> Corpus:
     )
 
 
-def read_texts(source: str) -> Iterator[tuple[str, str]]:
-    """Name and text of every file, or part of a long one, in the order of names; what is not UTF-8 is passed over."""
+def root_of(source: str) -> Path:
+    """The file or folder that a source names; one that is not there is refused."""
     root = Path(sysconfig.get_path("stdlib") if source == STDLIB else source)
     if not root.exists():
         raise MissingDataError(f"source {source!r} is neither {STDLIB!r} nor a file or folder that exists")
+    return root
+
+
+def read_texts(source: str) -> Iterator[tuple[str, str]]:
+    """Name and text of every file, or part of a long one, in the order of names; what is not UTF-8 is passed over."""
+    root = root_of(source)
     if root.is_file():
         # One long text: its parts stand in for files, so that a part of it can be held out.
         text = root.read_text("utf-8")

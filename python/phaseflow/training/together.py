@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -64,7 +65,7 @@ def train_together(
     totals = {labels[run_dir]: config.work(config.steps) for run_dir, config in configs.items()}
     workers = max(1, min(len(configs), os.cpu_count() or 1))
     # Leaving the pool stops its processes: interrupted runs go on from their last checkpoint the next time.
-    with context.Pool(workers, _start, (progress,)) as pool, bars(totals) as move:
+    with _started(context, workers, progress) as pool, bars(totals) as move:
         results = [
             pool.apply_async(
                 _train,
@@ -88,10 +89,22 @@ def train_together(
             result.get()
 
 
+def _started(context: Any, workers: int, progress: Any) -> Any:
+    """A pool whose processes leave Ctrl-C, which reaches every process of the terminal, to this one to answer."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may change what a signal does
+        return context.Pool(workers, _start, (progress,))
+    # Inherited: a process that is still importing when Ctrl-C comes has nobody else to tell it.
+    answered = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return context.Pool(workers, _start, (progress,))
+    finally:
+        signal.signal(signal.SIGINT, answered)
+
+
 def _start(progress: Any) -> None:
     global _progress
     _progress = progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; one answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

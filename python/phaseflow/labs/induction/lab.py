@@ -20,6 +20,7 @@ from phaseflow.reporting import terminal
 from phaseflow.reporting.claims import Claim, headline, print_claims
 from phaseflow.reporting.page import check_writable
 from phaseflow.training import Data, TrainConfig, train_together
+from phaseflow.training.corpus import root_of
 from phaseflow.training.device import usable_device
 
 FOR_ANALYSIS = 0.1  # of the budget
@@ -61,11 +62,15 @@ def run(
         Not even the first run fits.
     UnknownNameError
         There is no such scale.
+    MissingDataError
+        There is no such text.
     """
     began = time.time()
     console = Console()
     check_scale(scale)
     check_writable(report)
+    if text is not None:
+        root_of(text)
     device = usable_device(device)
     order = jobs(text=text)[:only]
     if scale == AUTO:
