@@ -1,5 +1,7 @@
 """The figures of the lab's page: curves of all runs by variant, windows side by side, ablations, copying."""
 
+import math
+
 import plotly.graph_objects as go
 import polars as pl
 
@@ -81,6 +83,9 @@ def windows(runs: list[Measured], changes: pl.DataFrame) -> go.Figure:
             hovertemplate="%{text}<br>step %{x:,}<extra></extra>",
         )
     log_steps(figure)
+    # The whole of training, as in the figures of the curves: how late a window comes is what is compared.
+    first, last = min(run.first_step for run in shown), max(run.last_step for run in shown)
+    figure.update_xaxes(range=[math.log10(max(first, 1)), math.log10(last)])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return styled(figure, height=140 + 34 * len(shown))
 

@@ -90,6 +90,7 @@ def run(
     )
     command = ["phaseflow", "lab", "induction", "--budget", f"{minutes:g}", "--scale", scale]
     command += ["--out", str(kept), "--report", str(report)]
+    command += [] if only is None else ["--runs", str(only)]
     page.write(
         report,
         found,

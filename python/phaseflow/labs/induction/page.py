@@ -95,7 +95,11 @@ def drawings(runs: list[Measured], archive: Archive, copying: pl.DataFrame) -> I
 def trained(claims: Sequence[Claim], archive: Archive, command: str) -> Iterator[str]:
     """Every run with its verdict, its settings, and the command that makes the page again."""
     columns = [schema.PHASE_CHANGE, schema.START, schema.END, schema.BEST_HEAD, schema.BEST_SCORE, schema.FINAL_SCORE]
-    verdicts = archive.verdicts().select(schema.RUN, *columns, schema.REASON)
+    verdicts = (
+        archive.verdicts()
+        .select(schema.RUN, *columns, schema.REASON)
+        .with_columns(pl.col(schema.PHASE_CHANGE).replace_strict({True: "yes", False: "no"}, default="undecided"))
+    )
     yield f"<section><h2>The runs</h2>{page.table_html(verdicts, wide=[schema.REASON])}</section>"
     settings = "".join(page.settings_html(run.name, dict(run.config)) for run in archive.runs)
     yield f"<section><h2>Settings</h2>{settings}</section>"
