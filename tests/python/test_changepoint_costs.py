@@ -150,6 +150,40 @@ def test_pruning_never_changes_the_cost(cost, min_size):
         assert totals[0] == pytest.approx(totals[1], rel=1e-10)
 
 
+@pytest.mark.parametrize("cost", ["l2", "l1", "normal", "poisson", "linear", "rank"])
+@pytest.mark.parametrize("min_size", [1, 6])
+def test_starts_that_wait_are_priced_again_when_a_change_comes(cost, min_size):
+    # Long segments, clear changes and hardly visible ones: most starts wait, and the best may be one of them.
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        sizes = random.integers(1, 160, 12)
+        level = np.repeat(random.normal(0, 1.5, 12), sizes)[:500]
+        y = level + np.repeat(random.choice([0.5, 1.0, 3.0], 12), sizes)[:500] * random.normal(0, 1, len(level))
+        y = random.poisson(np.exp(0.5 * level)).astype(float) if cost == "poisson" else y
+        for penalty in (4.0, 30.0, "mbic"):
+            pair = [pf.detect(y, cost=cost, search=each, penalty=penalty, min_size=min_size) for each in EXACT]
+            totals = [whole_price(found, cost) for found in pair]
+            assert totals[0] == pytest.approx(totals[1], rel=1e-12)
+
+
+EXACT = ("pelt", "optimal")
+
+
+def whole_price(found, cost):
+    """With mBIC's charge for lengths."""
+    total = found.cost + found.penalty * len(found.changepoints)
+    if found.criterion == "mbic":
+        own = {"normal": 2, "linear": 2}.get(cost, 1)
+        bounds = [0, *found.changepoints, len(found.x)]
+        total += own * worth(found, cost) * sum(np.log(end - start) for start, end in pairwise(bounds))
+    return total
+
+
+def worth(found, cost):
+    """What a parameter is charged in: mBIC's penalty is 2 ln n of it."""
+    return found.penalty / (2 * np.log(len(found.x)))
+
+
 def test_bounds_decide_nothing_that_is_close():
     # Segments of a few values tie or nearly do; the bounds that prune are good to 1e-7 a sample.
     for seed in range(40):

@@ -50,6 +50,10 @@ impl<C: Cost> Cost for Lengths<'_, C> {
         best.1
     }
 
+    fn prices_any_segment(&self) -> bool {
+        self.cost.prices_any_segment()
+    }
+
     fn scan(&mut self, starts: &[usize], end: usize, values: &mut Vec<f64>) {
         self.cost.scan(starts, end, values);
         self.charge_all(starts, end, values);

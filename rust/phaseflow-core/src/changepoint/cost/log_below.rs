@@ -30,7 +30,11 @@ pub(super) fn log_below(x: f64) -> f64 {
     let bits = x.to_bits();
     let exponent = f64::from_bits((bits >> 52) | WHOLE) - f64::from_bits(WHOLE) - BIAS;
     let u = 2.0 * f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | ONE) - 3.0;
-    let series = COEFFICIENTS.iter().rev().fold(0.0, |sum, coefficient| sum * u + coefficient);
+    // Written out, in pairs: a loop over the coefficients becomes a call, and Horner's rule waits for itself.
+    let [c0, c1, c2, c3, c4, c5, c6, c7, c8] = COEFFICIENTS;
+    let (square, fourth) = (u * u, u * u * (u * u));
+    let (low, high) = ((c0 + c1 * u) + (c2 + c3 * u) * square, (c4 + c5 * u) + (c6 + c7 * u) * square);
+    let series = low + high * fourth + c8 * (fourth * fourth);
     exponent * std::f64::consts::LN_2 + (series - MARGIN)
 }
 

@@ -45,6 +45,12 @@ pub(crate) trait Cost {
         values.extend(starts.iter().map(|&start| self.of(start, end)));
     }
 
+    /// Whether [`Cost::of`] and [`Cost::scan`] price any segments about as quickly as any others; false where a scan goes
+    /// on from the one before.
+    fn prices_any_segment(&self) -> bool {
+        true
+    }
+
     /// Quick bounds in place of [`Cost::scan`], none above its cost and most of them near; false where there are none.
     fn scan_below(&self, _starts: &[usize], _end: usize, _values: &mut Vec<f64>) -> bool {
         false

@@ -72,7 +72,7 @@ impl Cost for Normal {
     fn scan_below(&self, starts: &[usize], end: usize, values: &mut Vec<f64>) -> bool {
         let Some(bounds) = &self.bounds else { return false };
         let floor = self.floor;
-        bounds.scan(starts, end, values, |count, share, scatter| count * log_below(scatter * share + floor));
+        bounds.scan(starts, end, values, move |count, share, scatter| count * log_below(scatter * share + floor));
         true
     }
 }

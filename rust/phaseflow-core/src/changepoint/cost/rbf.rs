@@ -114,6 +114,10 @@ impl Cost for Rbf {
             (count - self.sums[start] / count).max(0.0)
         }));
     }
+
+    fn prices_any_segment(&self) -> bool {
+        false
+    }
 }
 
 impl NeverRaisedBySplitting for Rbf {}
