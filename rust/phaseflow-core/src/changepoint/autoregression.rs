@@ -9,18 +9,23 @@ pub(crate) const RHOS: [f64; 11] = [-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7,
 
 /// `W y` with `W' W = (S R S)^-1`: divide by the deviation, subtract rho times the sample before.
 pub(crate) fn whiten(rho: f64, deviations: &[f64], y: &[f64]) -> Vec<f64> {
+    innovations(rho, &standardised(deviations, y))
+}
+
+/// `y` in units of its deviations.
+pub(crate) fn standardised(deviations: &[f64], y: &[f64]) -> Vec<f64> {
+    y.iter().zip(deviations).map(|(value, deviation)| value / deviation).collect()
+}
+
+/// What is new in each sample of standardised noise.
+#[inline(always)]
+pub(crate) fn innovations(rho: f64, standardised: &[f64]) -> Vec<f64> {
     let scale = 1.0 / (1.0 - rho * rho).sqrt();
-    let mut before = 0.0;
-    y.iter()
-        .zip(deviations)
-        .enumerate()
-        .map(|(index, (value, deviation))| {
-            let now = value / deviation;
-            let innovation = if index == 0 { now } else { (now - rho * before) * scale };
-            before = now;
-            innovation
-        })
-        .collect()
+    let mut found = standardised.to_vec();
+    for index in 1..found.len() {
+        found[index] = (standardised[index] - rho * standardised[index - 1]) * scale;
+    }
+    found
 }
 
 /// `W' v`.

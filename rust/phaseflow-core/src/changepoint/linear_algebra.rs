@@ -1,22 +1,40 @@
 //! The little dense linear algebra the detector needs: vectors as slices, matrices as lists of columns.
 
 /// Inner product, in eight fixed lanes so that the compiler may use vector registers without changing the result.
+///
+/// Plain loops here and below, because they are compiled anew for wide registers, and an iterator's methods need not be.
+#[inline(always)]
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let count = a.len().min(b.len());
+    let (a, b) = (&a[..count], &b[..count]);
+    let whole = count - count % 8;
     let mut lanes = [0.0; 8];
-    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a_blocks.zip(b_blocks) {
+    let mut index = 0;
+    while index < whole {
         for lane in 0..8 {
-            lanes[lane] += x[lane] * y[lane];
+            lanes[lane] += a[index + lane] * b[index + lane];
         }
+        index += 8;
     }
-    lanes.iter().sum::<f64>() + tail
+    let mut tail = 0.0;
+    while index < count {
+        tail += a[index] * b[index];
+        index += 1;
+    }
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += lane;
+    }
+    sum + tail
 }
 
 /// `target += factor * source`.
+#[inline(always)]
 pub(crate) fn add_scaled(target: &mut [f64], factor: f64, source: &[f64]) {
-    for (t, s) in target.iter_mut().zip(source) {
-        *t += factor * s;
+    let count = target.len().min(source.len());
+    let (target, source) = (&mut target[..count], &source[..count]);
+    for index in 0..count {
+        target[index] += factor * source[index];
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::base::{Base, Scale, axis};
-use super::noise::{Level, Noise};
+use super::noise::{Image, Level, Noise, Projected};
 use super::null::Null;
 use super::scan::{Places, Table};
 use crate::{Cancel, Error, Result};
@@ -44,6 +44,8 @@ pub struct Detector {
     pub(crate) options: Options,
     centre: f64,
     half_range: f64,
+    /// Of every correlation, as it sees the hinge of every candidate.
+    hinges: Vec<OnceLock<Vec<Projected>>>,
     tables: Vec<OnceLock<Table>>,
     nulls: Mutex<HashMap<Level, Arc<Null>>>,
 }
@@ -80,10 +82,11 @@ impl Detector {
         let noise = Noise::new(&options.base.free_columns(x, &u), options.base.random_columns(x), deviations);
         let max_width = options.max_width.map_or(f64::INFINITY, |width| width / half_range * (1.0 + 1e-12));
         let candidates = candidates(&u, options.flank);
+        let hinges = noise.correlations.iter().map(|_| OnceLock::new()).collect();
         let tables = (0..noise.correlations.len() * noise.taus.len()).map(|_| OnceLock::new()).collect();
         let narrow = if options.scale == Scale::Log { NARROW / half_range } else { 0.0 };
         let places = Places { u, candidates, max_width, narrow };
-        Ok(Self { noise, places, options, centre, half_range, tables, nulls: Mutex::new(HashMap::new()) })
+        Ok(Self { noise, places, options, centre, half_range, hinges, tables, nulls: Mutex::new(HashMap::new()) })
     }
 
     /// Number of checkpoints.
@@ -92,8 +95,28 @@ impl Detector {
     }
 
     pub(crate) fn table(&self, level: Level) -> &Table {
-        self.tables[level.rho * self.noise.taus.len() + level.tau]
-            .get_or_init(|| Table::new(&self.noise, &self.places, level))
+        self.tables[self.noise.index(level)]
+            .get_or_init(|| Table::new(&self.noise, &self.places, self.hinges(level.rho), level))
+    }
+
+    fn hinges(&self, rho: usize) -> &[Projected] {
+        let project = |slot: usize| self.noise.project(rho, &self.places.hinge(slot));
+        self.hinges[rho].get_or_init(|| (0..self.places.candidates.len()).map(project).collect())
+    }
+
+    /// The ramp between two candidates as every correlation sees it: the difference of their hinges.
+    pub(crate) fn ramp(&self, start: usize, end: usize) -> Image {
+        let share = 1.0 / (self.places.at(end) - self.places.at(start));
+        let between = |first: &[f64], second: &[f64]| {
+            let mut apart = first.to_vec();
+            apart.iter_mut().zip(second).for_each(|(a, b)| *a = (*a - b) * share);
+            apart
+        };
+        let at = |rho: usize| {
+            let (first, second) = (&self.hinges(rho)[start], &self.hinges(rho)[end]);
+            Projected { rest: between(&first.rest, &second.rest), parts: between(&first.parts, &second.parts) }
+        };
+        Image((0..self.noise.correlations.len()).map(at).collect())
     }
 
     /// The simulated distribution of a noise level, kept from the second call on.

@@ -15,8 +15,9 @@
 //! `a' P b = f_a . f_b + sum_k c_ak c_bk / (1 + tau^2 lambda_k)` with `c = U' e`, `f = e - U c`, `e` the whitened,
 //! base-free vector. All terms are sums of products of residuals: nothing cancels, however small the noise.
 
-use super::super::autoregression::{RHOS, unwhiten, whiten};
+use super::super::autoregression::{RHOS, innovations, standardised, unwhiten, whiten};
 use super::super::linear_algebra::{add_scaled, dot, orthonormalise, principal_directions, project_out};
+use crate::vectorize::vectorize;
 
 /// Ratios tried of the relaxations' standard deviation to the noise's: 0, then half decades.
 const TAU_EXPONENTS: std::ops::RangeInclusive<i32> = -2..=12;
@@ -38,6 +39,9 @@ pub(crate) struct Noise {
     /// The relaxations as they are, to draw curves from.
     pub(crate) relaxations: Vec<Vec<f64>>,
     pub(crate) deviations: Vec<f64>,
+    /// Of every level: see [`Noise::log_scale`] and [`Noise::weights`].
+    log_scales: Vec<f64>,
+    weights: Vec<Vec<f64>>,
 }
 
 impl Noise {
@@ -58,34 +62,54 @@ impl Noise {
         } else {
             std::iter::once(0.0).chain(TAU_EXPONENTS.map(|exponent| 10.0_f64.powf(f64::from(exponent) / 2.0))).collect()
         };
-        Self { correlations, taus, freedom: deviations.len() - basis.len(), relaxations, deviations }
+        let (mut log_scales, mut weights) = (Vec::new(), Vec::new());
+        for Correlation { strengths, log_det, .. } in &correlations {
+            for tau in &taus {
+                let square = tau * tau;
+                let mixture: f64 = strengths.iter().map(|strength| (square * strength).ln_1p()).sum();
+                log_scales.push(-0.5 * (log_det + mixture));
+                weights.push(strengths.iter().map(|strength| 1.0 / (1.0 + square * strength)).collect());
+            }
+        }
+        let freedom = deviations.len() - basis.len();
+        Self { correlations, taus, freedom, relaxations, deviations, log_scales, weights }
+    }
+
+    /// Which of all levels, by rho and then by tau.
+    pub(crate) fn index(&self, level: Level) -> usize {
+        level.rho * self.taus.len() + level.tau
     }
 
     /// `y` as every correlation sees it.
     pub(crate) fn image(&self, y: &[f64]) -> Image {
-        Image(self.correlations.iter().map(|correlation| correlation.project(y, &self.deviations)).collect())
+        let standardised = standardised(&self.deviations, y);
+        Image(self.correlations.iter().map(|correlation| correlation.project(&standardised)).collect())
+    }
+
+    /// `y` as one correlation sees it.
+    pub(crate) fn project(&self, rho: usize, y: &[f64]) -> Projected {
+        self.correlations[rho].project(&standardised(&self.deviations, y))
     }
 
     /// `-(ln|V| + ln|B' V^-1 B|) / 2`, the part of the restricted log-likelihood without data.
     pub(crate) fn log_scale(&self, level: Level) -> f64 {
-        let (correlation, tau) = (&self.correlations[level.rho], self.taus[level.tau]);
-        let mixture: f64 = correlation.strengths.iter().map(|strength| (tau * tau * strength).ln_1p()).sum();
-        -0.5 * (correlation.log_det + mixture)
+        self.log_scales[self.index(level)]
     }
 
     /// `1 / (1 + tau^2 lambda_k)`.
-    pub(crate) fn weights(&self, level: Level) -> Vec<f64> {
-        let square = self.taus[level.tau] * self.taus[level.tau];
-        self.correlations[level.rho].strengths.iter().map(|strength| 1.0 / (1.0 + square * strength)).collect()
+    pub(crate) fn weights(&self, level: Level) -> &[f64] {
+        &self.weights[self.index(level)]
     }
 
     /// `P y` at a level.
     pub(crate) fn residual(&self, level: Level, y: &Projected) -> Vec<f64> {
         let correlation = &self.correlations[level.rho];
         let mut whitened = y.rest.clone();
-        for ((direction, weight), part) in correlation.directions.iter().zip(self.weights(level)).zip(&y.parts) {
-            add_scaled(&mut whitened, weight * part, direction);
-        }
+        vectorize(|| {
+            for ((direction, weight), part) in correlation.directions.iter().zip(self.weights(level)).zip(&y.parts) {
+                add_scaled(&mut whitened, weight * part, direction);
+            }
+        });
         unwhiten(correlation.rho, &self.deviations, &whitened)
     }
 }
@@ -128,16 +152,21 @@ impl Correlation {
         Self { rho, base, directions, strengths, log_det: log_det_noise + 2.0 * log_det_base }
     }
 
-    pub(crate) fn project(&self, y: &[f64], deviations: &[f64]) -> Projected {
-        let mut rest = whiten(self.rho, deviations, y);
-        for column in &self.base {
-            let part = dot(column, &rest);
-            add_scaled(&mut rest, -part, column);
-        }
-        let parts: Vec<f64> = self.directions.iter().map(|direction| dot(direction, &rest)).collect();
-        for (direction, part) in self.directions.iter().zip(&parts) {
-            add_scaled(&mut rest, -part, direction);
-        }
-        Projected { rest, parts }
+    fn project(&self, standardised: &[f64]) -> Projected {
+        vectorize(|| {
+            let mut rest = innovations(self.rho, standardised);
+            for column in &self.base {
+                let part = dot(column, &rest);
+                add_scaled(&mut rest, -part, column);
+            }
+            let mut parts = Vec::with_capacity(self.directions.len());
+            for direction in &self.directions {
+                parts.push(dot(direction, &rest));
+            }
+            for (direction, part) in self.directions.iter().zip(&parts) {
+                add_scaled(&mut rest, -part, direction);
+            }
+            Projected { rest, parts }
+        })
     }
 }

@@ -31,7 +31,7 @@ const TAIL: f64 = 0.1;
 impl Null {
     pub(crate) fn simulate(detector: &Detector, level: Level, cancel: &Cancel) -> Result<Self> {
         // A stream a level and draw: the numbers do not depend on which levels were asked for before.
-        let first = ((level.rho * detector.noise.taus.len() + level.tau) as u64) << 32;
+        let first = (detector.noise.index(level) as u64) << 32;
         let mut sorted: Vec<f64> = (0..detector.options.simulations)
             .into_par_iter()
             .map(|index| {

@@ -52,7 +52,7 @@ impl<'a> Trials<'a> {
         }
         let column = self.shape.over(&self.detector.places.u, start, end);
         let noise = &self.detector.noise;
-        let mut vector = noise.correlations[self.beside.level.rho].project(&column, &noise.deviations);
+        let mut vector = noise.project(self.beside.level.rho, &column);
         let before = product(&self.beside.weights, &vector, &vector);
         self.beside.clear(&mut vector);
         let information = product(&self.beside.weights, &vector, &vector);

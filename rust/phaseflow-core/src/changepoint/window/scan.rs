@@ -10,7 +10,8 @@
 //! The denominators depend on the grid and the noise level only and are computed once; `b` is two suffix sums over
 //! `P y`. A curve costs one subtraction, one square and one product per window.
 
-use super::noise::{Level, Noise};
+use super::noise::{Level, Noise, Projected};
+use crate::vectorize::vectorize;
 
 /// Windows whose denominator is below this part of the largest are not distinguishable from the base.
 const DEGENERATE: f64 = 1e-12;
@@ -77,14 +78,11 @@ pub(crate) struct Best {
 }
 
 impl Table {
-    pub(crate) fn new(noise: &Noise, places: &Places, level: Level) -> Self {
+    /// `hinges`: those of the candidates, at the level's rho.
+    pub(crate) fn new(noise: &Noise, places: &Places, hinges: &[Projected], level: Level) -> Self {
         let count = places.candidates.len();
-        let gram: Vec<Vec<f64>> = (0..count)
-            .map(|slot| {
-                let hinge = noise.correlations[level.rho].project(&places.hinge(slot), &noise.deviations);
-                places.hinge_products(&noise.residual(level, &hinge))
-            })
-            .collect();
+        let gram: Vec<Vec<f64>> =
+            hinges.iter().map(|hinge| places.hinge_products(&noise.residual(level, hinge))).collect();
         let largest = (0..count).map(|slot| gram[slot][slot]).fold(0.0, f64::max);
         let rows = (0..count)
             .map(|i| {
@@ -115,7 +113,7 @@ impl Table {
         for i in 0..self.rows.len() {
             let row = self.row(i, widths);
             let others = &b[i + 1..i + 1 + row.len()];
-            let largest = largest_gain(b[i], others, row);
+            let largest = vectorize(|| largest_gain(b[i], others, row));
             if largest > best.gain {
                 let gains = others.iter().zip(row).map(|(other, inverse)| (b[i] - other) * (b[i] - other) * inverse);
                 let offset = gains.enumerate().find(|(_, gain)| *gain == largest).map_or(0, |(offset, _)| offset);
@@ -162,21 +160,30 @@ impl Table {
     }
 }
 
+#[inline(always)]
 fn largest_gain(own: f64, others: &[f64], inverses: &[f64]) -> f64 {
     const LANES: usize = 8;
+    let count = others.len().min(inverses.len());
+    let (others, inverses) = (&others[..count], &inverses[..count]);
+    let whole = count - count % LANES;
     let mut lanes = [0.0_f64; LANES];
-    let (others_blocks, inverse_blocks) = (others.chunks_exact(LANES), inverses.chunks_exact(LANES));
-    let tail = others_blocks.remainder().iter().zip(inverse_blocks.remainder());
-    let mut largest = 0.0;
-    for (other, inverse) in tail {
-        let gain = (own - other) * (own - other) * inverse;
-        largest = if gain > largest { gain } else { largest };
-    }
-    for (other, inverse) in others_blocks.zip(inverse_blocks) {
+    let mut index = 0;
+    while index < whole {
         for lane in 0..LANES {
-            let gain = (own - other[lane]) * (own - other[lane]) * inverse[lane];
+            let apart = own - others[index + lane];
+            let gain = apart * apart * inverses[index + lane];
             lanes[lane] = if gain > lanes[lane] { gain } else { lanes[lane] };
         }
+        index += LANES;
     }
-    lanes.into_iter().fold(largest, |a, b| if b > a { b } else { a })
+    let mut largest = 0.0;
+    for index in whole..count {
+        let apart = own - others[index];
+        let gain = apart * apart * inverses[index];
+        largest = if gain > largest { gain } else { largest };
+    }
+    for lane in lanes {
+        largest = if lane > largest { lane } else { largest };
+    }
+    largest
 }
