@@ -292,6 +292,7 @@ def detect_series(
     n_changepoints: int | None,
     min_size: int,
     jump: int,
+    shape: str,
     order: int,
     threads: int | None,
 ) -> dict[str, NDArray[Any]]: ...

@@ -128,6 +128,10 @@ def segment_cost(name, x, signal, start, end, noise=1.0, order=4):
     if name == "normal":
         covariance = np.atleast_2d(np.cov(part.T, bias=True)) + 1e-6 * noise * np.eye(y.shape[1])
         return float(len(part) * np.linalg.slogdet(covariance)[1])
+    if name == "variance":
+        apart = part - y.mean(0)
+        scatter = apart.T @ apart / len(part) + 1e-6 * noise * np.eye(y.shape[1])
+        return float(len(part) * np.linalg.slogdet(scatter)[1])
     if name == "poisson":
         total = part.sum(0)
         return float(sum(2 * (s - s * np.log(s / len(part))) for s in total if s > 0))

@@ -11,7 +11,7 @@ import phaseflow as pf
 import phaseflow.exceptions
 from oracles.changepoint import all_segmentations, binary_segmentation, bottom_up, segment_cost, total_cost
 
-SEPARATE = ["l2", "l1", "normal", "poisson", "linear", "rank", "cosine", "rbf"]
+SEPARATE = ["l2", "l1", "normal", "variance", "poisson", "linear", "rank", "cosine", "rbf"]
 
 
 def problem(cost, seed, n_samples, n_features=1):
@@ -61,6 +61,16 @@ def test_normal_sees_a_change_of_spread():
     )
 
 
+def test_with_one_mean_only_a_change_of_spread_is_a_change():
+    # Squares 1 and 16 about the mean 0: 6 ln 1 + 6 ln 16 in place of 12 ln(17 / 2).
+    y = [1, -1, 1, -1, 1, -1, 4, -4, 4, -4, 4, -4]
+    found = pf.detect(y, cost="variance", penalty=3.0)
+    assert found.changepoints.tolist() == [6]
+    assert found.cost == pytest.approx(6 * np.log(16), rel=1e-4)
+    assert np.isnan(found.sizes).all()
+    assert pf.detect(y, cost="variance", penalty=12 * np.log(17 / 2) - 6 * np.log(16) + 0.01).changepoints.size == 0
+
+
 def test_rates_of_counts_are_cut_where_they_change():
     y = [1, 0, 1, 1, 0, 9, 8, 11, 9]
     found = pf.detect(y, cost="poisson")
@@ -101,7 +111,7 @@ def test_criteria_of_likelihoods_charge_in_their_own_unit():
 )
 def test_no_segmentation_is_cheaper(cost, search, seed, n_samples, n_features, min_size, jump, penalty):
     x, y = problem(cost, seed, n_samples, n_features)
-    least = min(1 + n_features, n_samples) if cost == "normal" else 1
+    least = min(1 + n_features, n_samples) if cost in ("normal", "variance") else 1
     min_size = min(max(min_size, least), n_samples)
     found = pf.detect(y, x=x, cost=cost, search=search, penalty=penalty, min_size=min_size, jump=jump)
     bounds = [0, *found.changepoints, n_samples]
@@ -150,7 +160,7 @@ def test_pruning_never_changes_the_cost(cost, min_size):
         assert totals[0] == pytest.approx(totals[1], rel=1e-10)
 
 
-@pytest.mark.parametrize("cost", ["l2", "l1", "normal", "poisson", "linear", "rank"])
+@pytest.mark.parametrize("cost", ["l2", "l1", "normal", "variance", "poisson", "linear"])
 @pytest.mark.parametrize("min_size", [1, 6])
 def test_starts_that_wait_are_priced_again_when_a_change_comes(cost, min_size):
     # Long segments, clear changes and hardly visible ones: most starts wait, and the best may be one of them.

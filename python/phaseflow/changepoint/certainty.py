@@ -18,7 +18,7 @@ from phaseflow import _core, schema
 
 Array = NDArray[np.float64]
 
-LINES = ("linear", "clinear")  # costs whose segments have no level
+WITHOUT_LEVEL = ("linear", "clinear", "variance")  # costs whose segments have no level of their own
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ def certainty(signal: Array, changepoints: NDArray[np.int64], cost: str, min_siz
     sizes = np.full((n_changes, n_features), np.nan)
     intervals = np.full((n_changes, n_features, 2), np.nan)
     p_values = np.full(n_changes, np.nan)
-    if cost in LINES:
+    if cost in WITHOUT_LEVEL:
         return Certainty(places, sizes, intervals, p_values)
     for index in range(n_changes):
         start, place, end = bounds[index : index + 3]

@@ -51,6 +51,7 @@ def detect(
         * ``"biweight"``: squared distance from its level, but never more than 3 standard deviations of the noise
           squared: single wild samples count little. For scores that jump and stay; one feature only.
         * ``"normal"``: ``count * ln det(covariance)``, for changes of level, spread or correlation.
+        * ``"variance"``: the same about one mean for all segments, for changes of spread or correlation alone.
         * ``"poisson"``: twice the negative log-likelihood of counts, for changes of rate.
         * ``"linear"``: squared distance from the segment's own least-squares line in x.
         * ``"clinear"``: the same where neighbouring lines meet at the changepoint, for kinks; one feature only.
@@ -77,8 +78,8 @@ def detect(
     n_changepoints
         Exactly so many; ``penalty`` is then not used.
     min_size
-        Least samples of a segment; raised to one more than the number of features for ``"normal"``, and to two more
-        than the order for ``"ar"``.
+        Least samples of a segment; raised to one more than the number of features for ``"normal"`` and
+        ``"variance"``, and to two more than the order for ``"ar"``.
     jump
         Changepoints are multiples of this.
     width
@@ -139,7 +140,7 @@ def detect(
     nothing at all.)
 
     BIC charges ``ln(n)`` for every parameter a changepoint adds, in units of twice the log-likelihood: its place, and
-    a level, a slope (clinear), both (linear), mean and covariance (normal), or ``order`` coefficients and a level (ar)
+    a level, a slope (clinear), both (linear), mean and covariance (normal), covariance (variance), or ``order`` coefficients and a level (ar)
     for every feature; for rbf, one more. mBIC charges ``2 ln(n)`` for a place and ``ln(length)`` for each parameter of
     a segment. For the squared costs that unit is the noise variance (ar: the mean square of what one prediction of the
     whole signal leaves); for l1 half the scale of Laplace noise of that variance; for rbf, as a rule of thumb, half

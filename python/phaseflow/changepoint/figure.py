@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phaseflow.changepoint.certainty import LINES
+from phaseflow.changepoint.certainty import WITHOUT_LEVEL
 
 if TYPE_CHECKING:
     from phaseflow.changepoint.segmentation import Segmentation
@@ -31,7 +31,7 @@ def figure(found: "Segmentation") -> Any:
             opacity=0.5,
             name=name,
         )
-        if found.cost_name not in LINES:
+        if found.cost_name not in WITHOUT_LEVEL:
             ends = np.array(found.segments).ravel()
             at = np.where(np.arange(len(ends)) % 2 == 0, ends, ends - 1)
             # A gap after every segment: a line between two of them would look like a slope.

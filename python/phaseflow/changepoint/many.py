@@ -27,6 +27,7 @@ def detect_many(
     n_changepoints: int | None = None,
     min_size: int = 1,
     jump: int = 1,
+    shape: str = "any",
     order: int = 1,
     direction: str = "any",
     level: float | None = None,
@@ -47,7 +48,7 @@ def detect_many(
         within a series. Without it, sample numbers.
     offsets
         ``(series + 1,)``: series ``i`` is ``signals[offsets[i]:offsets[i + 1]]``.
-    cost, search, penalty, n_changepoints, min_size, jump, order
+    cost, search, penalty, n_changepoints, min_size, jump, shape, order
         As in :func:`detect`. A criterion takes its noise from each series. ``search="single"`` finds the one
         clearest change of level of every series, whatever it is worth; penalty, number and jump are then not used, and
         ``level`` or ``fdr`` decides.
@@ -112,6 +113,8 @@ def detect_many(
     if search == _SINGLE:
         if cost != "l2":
             raise ParameterError(f'search "single" is for cost "l2", got "{cost}"; pass search="auto"')
+        if shape != "any":
+            raise ParameterError(f'shape "{shape}" is for several changes, search "single" finds one: pass direction')
         columns = _core.single_changes(batch, starts, direction=direction, min_size=min_size, threads=threads)
     elif direction != "any":
         raise ParameterError(f'direction "{direction}" needs search="single", got "{search}"')
@@ -126,6 +129,7 @@ def detect_many(
             n_changepoints=n_changepoints,
             min_size=min_size,
             jump=jump,
+            shape=shape,
             order=order,
             threads=threads,
         )

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayViewD, Ix1, Ix3};
 use numpy::{PyArray1, PyReadonlyArray1};
-use phaseflow_core::changepoint::{Change, Direction, Series, Single, detect_many, single_change};
+use phaseflow_core::changepoint::{Change, Direction, Request, Series, Shape, Single, detect_many, single_change};
 use phaseflow_core::tensor::Element;
 use phaseflow_core::{Error, Result, with_view};
 use pyo3::prelude::*;
@@ -46,7 +46,7 @@ fn columns<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Bound<'py, PyDi
 
 /// Columns of the changepoints of every series.
 #[pyfunction]
-#[pyo3(signature = (x, signals, offsets, *, cost, search, penalty, n_changepoints, min_size, jump, order, threads))]
+#[pyo3(signature = (x, signals, offsets, *, cost, search, penalty, n_changepoints, min_size, jump, shape, order, threads))]
 #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
 fn detect_series<'py>(
     py: Python<'py>,
@@ -59,11 +59,13 @@ fn detect_series<'py>(
     n_changepoints: Option<usize>,
     min_size: usize,
     jump: usize,
+    shape: &str,
     order: usize,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let request =
-        request(cost, search, penalty, n_changepoints, min_size, jump, order).map_err(|error| to_python(py, error))?;
+    let request = request(cost, search, penalty, n_changepoints, min_size, jump, order)
+        .and_then(|request| Ok(Request { shape: Shape::from_name(shape)?, ..request }))
+        .map_err(|error| to_python(py, error))?;
     let x = x.as_array().to_vec();
     let offsets = indices(offsets);
     let signals = BorrowedTensor::borrow("signals", signals)?;

@@ -20,6 +20,8 @@ pub enum CostName {
     Biweight,
     /// Twice the negative log-likelihood of normal samples with the segment's mean and covariance.
     Normal,
+    /// The same with one mean for all segments.
+    Variance,
     /// Twice the negative log-likelihood of counts with the segment's rate.
     Poisson,
     /// Squared distance from the segment's own line in x.
@@ -58,11 +60,12 @@ pub enum SearchName {
 }
 
 impl CostName {
-    const NAMED: [(&'static str, Self); 11] = [
+    const NAMED: [(&'static str, Self); 12] = [
         ("l2", Self::L2),
         ("l1", Self::L1),
         ("biweight", Self::Biweight),
         ("normal", Self::Normal),
+        ("variance", Self::Variance),
         ("poisson", Self::Poisson),
         ("linear", Self::Linear),
         ("clinear", Self::ContinuousLinear),
@@ -87,6 +90,7 @@ impl CostName {
             Self::Autoregressive => 1 + features * (1 + order),
             Self::L2 | Self::L1 | Self::Biweight | Self::Poisson | Self::Rank | Self::Cosine => 1 + features,
             Self::Normal => 1 + features + features * (features + 1) / 2,
+            Self::Variance => 1 + features * (features + 1) / 2,
             Self::Linear => 1 + 2 * features,
             Self::ContinuousLinear | Self::Rbf => 2,
         }
@@ -95,7 +99,7 @@ impl CostName {
     /// The least samples with which a segment's own parameters say anything.
     fn least_size(self, features: usize, order: usize) -> usize {
         match self {
-            Self::Normal => 1 + features,
+            Self::Normal | Self::Variance => 1 + features,
             Self::Autoregressive => 2 + order,
             _ => 1,
         }
@@ -106,7 +110,7 @@ impl CostName {
         match self {
             Self::L2 | Self::Biweight | Self::Linear | Self::ContinuousLinear | Self::Autoregressive => 2,
             Self::L1 => 1,
-            Self::Normal | Self::Poisson | Self::Rank | Self::Cosine | Self::Rbf => 0,
+            Self::Normal | Self::Variance | Self::Poisson | Self::Rank | Self::Cosine | Self::Rbf => 0,
         }
     }
 }

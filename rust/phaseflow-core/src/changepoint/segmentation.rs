@@ -49,7 +49,7 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     let dimension = request.cost.dimension();
     // A given penalty or number asks for no noise; sorting it out would take as long as the fastest search.
     let given = fixed || matches!(request.penalty, Penalty::Value(_));
-    let noise = if given && !matches!(request.cost, CostName::Normal | CostName::Biweight) {
+    let noise = if given && !matches!(request.cost, CostName::Normal | CostName::Variance | CostName::Biweight) {
         0.0
     } else {
         noise_variance(&x, signal.view(), lines).max(unit.resolution * unit.resolution)
@@ -69,7 +69,7 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
     let worth = match request.cost {
         CostName::L1 => 0.5 * (0.5 * charged).sqrt(), // half the scale of Laplace noise of that variance
-        CostName::Normal | CostName::Poisson | CostName::Rank => inflation,
+        CostName::Normal | CostName::Variance | CostName::Poisson | CostName::Rank => inflation,
         CostName::Rbf => inflation * kernel.as_ref().map_or(1.0, Rbf::noise_variance),
         _ => charged,
     };
@@ -81,9 +81,10 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
         (_, Some(mut kernel), _) => run.separate(&mut kernel, cancel)?,
         (_, _, Some(cost)) => run.separate(cost, cancel)?,
         (CostName::L1, ..) => run.separate(&mut L1::new(signal.view()), cancel)?,
-        (CostName::Normal, ..) => {
+        (CostName::Normal | CostName::Variance, ..) => {
             let floor = (FLOOR * noise).max(f64::MIN_POSITIVE);
-            run.separate(&mut Normal::new(signal.view(), floor), cancel)?
+            let one_mean = request.cost == CostName::Variance;
+            run.separate(&mut Normal::new(signal.view(), floor, one_mean), cancel)?
         }
         (CostName::Poisson, ..) => run.separate(&mut Poisson::new(signal.view()), cancel)?,
         (CostName::Linear, ..) => run.separate(&mut Linear::new(&x, signal.view()), cancel)?,
@@ -98,7 +99,8 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     };
     let in_unit = |value: f64, dimension: i32| (0..dimension).fold(value, |value, _| value * unit.size);
     // The log-likelihood of a segment moves by the log of the unit for each of its numbers.
-    let per_sample = if request.cost == CostName::Normal { 2.0 * features as f64 * unit.size.ln() } else { 0.0 };
+    let of_numbers = matches!(request.cost, CostName::Normal | CostName::Variance);
+    let per_sample = if of_numbers { 2.0 * features as f64 * unit.size.ln() } else { 0.0 };
     let bounds = run.bounds(&changepoints);
     let costs = bounds
         .windows(2)

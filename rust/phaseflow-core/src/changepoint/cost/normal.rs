@@ -1,5 +1,6 @@
 //! Twice the negative log-likelihood of normal samples with the segment's own mean and covariance, without its constant:
-//! `count * ln det(C + floor)`, for changes of level, spread or correlation.
+//! `count * ln det(C + floor)`, for changes of level, spread or correlation; or, for changes of spread or correlation alone,
+//! with the scatter C about one mean, that of the whole signal.
 //!
 //! The floor on the diagonal keeps a constant segment finite. With it the cost is still a minimum over the segment's
 //! parameters, so that a split never raises it.
@@ -21,12 +22,14 @@ pub(crate) struct Normal {
 }
 
 impl Normal {
-    /// `signal` is (sample, feature), `floor` a variance.
-    pub(crate) fn new(signal: ArrayView2<'_, f64>, floor: f64) -> Self {
+    /// `signal` is (sample, feature) and has mean 0 where segments share `one_mean`; `floor` a variance.
+    pub(crate) fn new(signal: ArrayView2<'_, f64>, floor: f64, one_mean: bool) -> Self {
         let columns: Vec<_> = signal.columns().into_iter().collect();
         let product =
             |i: usize, j: usize| PrefixSums::new(columns[i].iter().zip(columns[j]).map(|(a, b)| Pair::product(*a, *b)));
-        let sums: Vec<_> = columns.iter().map(|y| PrefixSums::new(y.iter().map(|y| Pair::from(*y)))).collect();
+        // Nothing of the scatter is explained by a mean that is known.
+        let part_of_mean = |y: &f64| if one_mean { Pair::default() } else { Pair::from(*y) };
+        let sums: Vec<_> = columns.iter().map(|y| PrefixSums::new(y.iter().map(part_of_mean))).collect();
         let products: Vec<Vec<_>> = (0..columns.len()).map(|i| (0..=i).map(|j| product(i, j)).collect()).collect();
         let largest = signal.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let bounds =
@@ -88,15 +91,21 @@ mod tests {
     #[test]
     fn the_cost_is_the_log_of_the_variance() {
         // 1, 2, 6: mean 3, variance 14/3.
-        let cost = Normal::new(array![[9.0], [1.0], [2.0], [6.0]].view(), 0.0);
+        let cost = Normal::new(array![[9.0], [1.0], [2.0], [6.0]].view(), 0.0, false);
         assert!((cost.of(1, 4) - 3.0 * (14.0_f64 / 3.0).ln()).abs() < 1e-14);
+    }
+
+    #[test]
+    fn with_one_mean_the_cost_is_the_log_of_the_mean_square() {
+        let cost = Normal::new(array![[9.0], [1.0], [2.0], [6.0]].view(), 0.0, true);
+        assert!((cost.of(1, 4) - 3.0 * (41.0_f64 / 3.0).ln()).abs() < 1e-14);
     }
 
     #[test]
     fn two_features_cost_the_log_of_their_determinant() {
         // Deviations (-1, -1), (0, 2), (1, -1) over 3: variances 2/3 and 2, covariance 0; then sheared.
-        let plain = Normal::new(array![[0.0, 0.0], [1.0, 3.0], [2.0, 0.0]].view(), 0.0);
-        let sheared = Normal::new(array![[0.0, 0.0], [1.0, 4.0], [2.0, 2.0]].view(), 0.0);
+        let plain = Normal::new(array![[0.0, 0.0], [1.0, 3.0], [2.0, 0.0]].view(), 0.0, false);
+        let sheared = Normal::new(array![[0.0, 0.0], [1.0, 4.0], [2.0, 2.0]].view(), 0.0, false);
         assert!((plain.of(0, 3) - 3.0 * (4.0_f64 / 3.0).ln()).abs() < 1e-14);
         assert!((sheared.of(0, 3) - plain.of(0, 3)).abs() < 1e-13);
     }

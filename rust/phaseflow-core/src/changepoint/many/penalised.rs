@@ -11,7 +11,7 @@ use crate::changepoint::centred::{Unit, centre};
 use crate::changepoint::noise::Differences;
 use crate::changepoint::penalty::{Penalty, level_differences, variance_of};
 use crate::changepoint::request::{CostName, Request, SearchName};
-use crate::changepoint::search::{Envelope, functional};
+use crate::changepoint::search::{Envelope, Shape, functional};
 use crate::changepoint::segmentation::detect;
 use crate::changepoint::significance::LargestChanges;
 use crate::tensor::Element;
@@ -60,7 +60,7 @@ pub fn detect_many<'a, E: Element>(
     request.check_parameters()?;
     let search = request.resolve(series.features())?;
     let batch = Batch { series, x, request, bounds: LargestChanges::up_to(series.longest(), request.min_size) };
-    let quick = search == SearchName::Functional && request.cost == CostName::L2;
+    let quick = search == SearchName::Functional && request.cost == CostName::L2 && request.shape == Shape::Any;
     let blocks: Vec<Vec<Change>> = (0..series.len().div_ceil(BLOCK))
         .into_par_iter()
         .map_init(Memory::default, |memory, block| {
