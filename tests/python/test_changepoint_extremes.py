@@ -32,7 +32,8 @@ def test_a_signal_of_nothing_but_nan_is_refused_or_has_no_window():
 
 
 @pytest.mark.parametrize(
-    "cost", ["l2", "l1", "biweight", "normal", "variance", "poisson", "linear", "clinear", "ar", "rank", "rbf", "cosine"]
+    "cost",
+    ["l2", "l1", "biweight", "normal", "variance", "poisson", "linear", "clinear", "ar", "rank", "rbf", "cosine"],
 )
 def test_one_sample_is_one_segment(cost):
     found = pf.detect([3.0], cost=cost)
@@ -53,7 +54,9 @@ def test_infinite_values_are_refused_by_their_index(infinity):
 
 
 @pytest.mark.parametrize("unit", [1e300, 1e-300])
-@pytest.mark.parametrize("cost", ["l2", "l1", "biweight", "normal", "variance", "linear", "clinear", "ar", "rank", "rbf"])
+@pytest.mark.parametrize(
+    "cost", ["l2", "l1", "biweight", "normal", "variance", "linear", "clinear", "ar", "rank", "rbf"]
+)
 def test_huge_and_tiny_values_are_cut_as_any_others(cost, unit):
     y = np.concatenate([np.zeros(60), np.full(60, 9.0)]) + np.random.default_rng(0).normal(0, 0.5, 120)
     for penalty in ("auto", "bic"):

@@ -139,12 +139,12 @@ def detect(
     finding nothing .675 and .595. (With "auto", l2 scores .665 and .640 there, and linear, clinear and normal find
     nothing at all.)
 
-    BIC charges ``ln(n)`` for every parameter a changepoint adds, in units of twice the log-likelihood: its place, and
-    a level, a slope (clinear), both (linear), mean and covariance (normal), covariance (variance), or ``order`` coefficients and a level (ar)
-    for every feature; for rbf, one more. mBIC charges ``2 ln(n)`` for a place and ``ln(length)`` for each parameter of
-    a segment. For the squared costs that unit is the noise variance (ar: the mean square of what one prediction of the
-    whole signal leaves); for l1 half the scale of Laplace noise of that variance; for rbf, as a rule of thumb, half
-    the mean squared distance of neighbours in the kernel's space.
+    BIC charges ``ln(n)`` for every parameter a changepoint adds, in units of twice the log-likelihood: its place, and a
+    level, a slope (clinear), both (linear), mean and covariance (normal), covariance (variance), or ``order``
+    coefficients and a level (ar) for every feature; for rbf, one more. mBIC charges ``2 ln(n)`` for a place and
+    ``ln(length)`` for each parameter of a segment. For the squared costs that unit is the noise variance (ar: the mean
+    square of what one prediction of the whole signal leaves); for l1 half the scale of Laplace noise of that variance;
+    for rbf, as a rule of thumb, half the mean squared distance of neighbours in the kernel's space.
 
     Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was searched
     for it counts in the p-value and in the interval of the place, not in that of the size. The place: Hansen 2000.
