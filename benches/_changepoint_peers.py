@@ -50,6 +50,38 @@ def other(y: np.ndarray, cost: str, penalty: float, most: int) -> Contenders:
     return _ruptures_like(y, cost, penalty, 2, most)
 
 
+def otherwise(y: np.ndarray, cost: str) -> Contenders:
+    """The same cost with a penalty of the peer's own."""
+    if cost != "normal" or not (fastcpd := module("fastcpd")):
+        return {}
+    return {"fastcpd, its own penalty": lambda: _inner(fastcpd.detect_meanvariance(y[:, None]).cp_set, y)}
+
+
+def window_scan(rows: np.ndarray, u: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """One scan of all ramps beside a power law for each row, in numba: the closed form and nothing else."""
+    if not (numba := module("numba")):
+        return {}
+    t = 10.0 ** (u - u.mean())
+    base, _ = np.linalg.qr(np.stack([np.ones_like(u), u, t**-0.25, t**-0.5], axis=1))
+    places = np.arange(4, len(u) - 4)
+    hinges = np.maximum(u - u[places, None], 0.0)
+    hinges -= (hinges @ base) @ base.T
+    gram = hinges @ hinges.T
+    spread = np.diag(gram)[:, None] + np.diag(gram) - 2 * gram
+    inverse = np.where(spread > 1e-12 * spread.max(), 1 / np.where(spread > 0, spread, 1), 0)
+
+    @numba.njit(parallel=True, fastmath=True)
+    def best(b: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+        gains = np.zeros(len(b))
+        for row in numba.prange(len(b)):
+            for i in range(b.shape[1]):
+                for j in range(i + 1, b.shape[1]):
+                    gains[row] = max(gains[row], (b[row, i] - b[row, j]) ** 2 * inverse[i, j])
+        return gains
+
+    return {"numba, one scan at one known noise": lambda: best(rows @ hinges.T, inverse)}
+
+
 def lines(design: np.ndarray, penalty: float, most: int) -> Contenders:
     """Cost linear, exact, at least 3 samples in a segment; ``design`` is y, x, 1."""
     return _ruptures_like(design, "linear", penalty, 3, most)
