@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import phaseflow as pf
-from phaseflow.changepoint.variance import neighbour_residuals, noise_variance
+from phaseflow.changepoint.variance import neighbour_residuals, noise_variance, other_variances
 from phaseflow.exceptions import UnknownNameError
 
 X = np.logspace(1, 4, 120)
@@ -70,6 +70,26 @@ def test_windows_are_no_longer_found_in_uneven_noise():
     assert without >= 5
     assert told <= 1
     assert auto <= 2
+
+
+def test_a_window_must_be_one_in_all_noise_that_the_curve_allows():
+    # Noise in proportion to the level that happens to look even: alone, that would be held against even noise.
+    curves = proportional(POWER_LAW, 0.03, 4, 300)[[165, 172, 274]]
+    assert all(np.ptp(noise_variance(np.log10(X), curve)) == 0 for curve in curves)
+    assert pf.detect_windows(curves, x=X, simulations=200)["series"].n_unique() == 3
+    assert pf.detect_windows(curves, x=X, variance="auto", simulations=200).is_empty()
+
+
+def test_other_variances_are_steeper_and_flatter_by_what_the_slope_may_be_off():
+    curve = proportional(POWER_LAW, 0.03, 3, 1)[0]
+    steeper, flatter = (np.log(other) for other in other_variances(np.log10(X), curve))
+    fitted = np.log(noise_variance(np.log10(X), curve))
+    assert np.ptp(steeper) > np.ptp(fitted) > np.ptp(flatter) > 0
+    assert steeper + flatter == pytest.approx(2 * fitted)
+    # pi^2 / 2 for a logarithm, 1.6 for shared neighbours; 116 residuals of a regressor of variance 1.
+    share = np.ptp(steeper - fitted) / np.ptp(fitted) * np.std(fitted)
+    assert share == pytest.approx(1.645 * np.sqrt(1.6 * np.pi**2 / 2 / 116), rel=0.05)
+    assert other_variances(np.arange(12.0), np.arange(12.0)) == []
 
 
 def test_a_drop_in_uneven_noise_is_still_found():

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
-from phaseflow.changepoint.variance import noise_variance
+from phaseflow.changepoint.variance import noise_variance, other_variances
 from phaseflow.discovery import check_rate, discoveries
 from phaseflow.exceptions import UnknownNameError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _KEPT_GRIDS = 16
+_NOTHING = 1e-300  # a level at which no window is worth describing
 _COLUMNS = (
     *(
         name
@@ -75,10 +76,11 @@ def detect_windows(
         With several series: keep the windows of those series only whose p-values pass Benjamini and Hochberg's
         procedure at this false-discovery rate.
     variance
-        ``(sample,)``: the noise variance of every checkpoint, where it changes along the curve. Only its shape
-        counts; its scale is estimated from the curve. ``"auto"``: read off each curve, as a power of its level or of
-        x, where there is enough to show it; each curve is then held against simulations of its own, half a second or
-        so. None: the noise is taken for equally strong everywhere, and where it is not, p-values are far too small.
+        ``(sample,)``: the noise variance of every checkpoint, where it changes along the curve. Only its shape counts;
+        its scale is estimated from the curve. ``"auto"``: read off each curve, as a power of its level or of x; a
+        window must be one with every power that the curve allows, and its p-value is the largest. A curve whose noise
+        is not even, or that has a window, is held against simulations of its own, half a second or so for each. None:
+        the noise is taken for equally strong everywhere, and where it is not, p-values are far too small.
     max_windows
         Most windows of one series.
     min_size
@@ -151,48 +153,58 @@ def detect_windows(
     given = None if variance is None or read_off else sample_vector("variance", variance, "signal", n_samples)
     check_rate("fdr", fdr)
 
-    options = (scale, base, flank, max_width, simulations, seed)
+    def detector(x: NDArray[np.float64], shape: NDArray[np.float64] | None) -> "_core.WindowDetector":
+        known = None if shape is None else shape.tobytes()
+        return _grid(x.tobytes(), known, scale, base, flank, max_width, simulations, seed)
+
     tables, p_values = [], np.ones(len(rows))
     for members, present in by_present_samples(rows):
         x_of_group = steps[present]
-        for part, shape in _by_variance(
-            rows[np.ix_(members, present)],
-            x_of_group,
-            scale,
-            None if given is None else given[present],
-            read_off,
-        ):
-            grid = _grid(x_of_group.tobytes(), None if shape is None else shape.tobytes(), *options)
-            columns, p_values[members[part]] = grid.detect(
-                np.ascontiguousarray(rows[np.ix_(members[part], present)]),
-                level=level,
-                max_windows=max_windows,
-                min_size=min_size,
-                threads=threads,
+        axis = np.log10(x_of_group) if scale == "log" and (x_of_group > 0).all() else x_of_group  # or refused
+        group = rows[np.ix_(members, present)]
+        shapes = (
+            _by_variance(group, axis)
+            if read_off
+            else [(np.arange(len(group)), None if given is None else given[present])]
+        )
+        for part, shape in shapes:
+            curves = np.ascontiguousarray(group[part])
+            columns, own = detector(x_of_group, shape).detect(
+                curves, level=level, max_windows=max_windows, min_size=min_size, threads=threads
             )
+            if read_off:
+                for series in np.flatnonzero(own <= level):
+                    curve = curves[series : series + 1]
+                    for other in other_variances(axis, curve[0]):
+                        again = detector(x_of_group, other).detect(
+                            curve, level=_NOTHING, max_windows=1, min_size=0.0, threads=threads
+                        )[1]
+                        own[series] = max(own[series], again[0])
+                        if own[series] > level:
+                            break
+                columns = _still_sure(columns, own, level)
+            p_values[members[part]] = own
             columns[schema.SERIES] = members[part][columns[schema.SERIES]]
             tables.append(columns)
     return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
 
 
 def _by_variance(
-    rows: NDArray[np.float64],
-    x: NDArray[np.float64],
-    scale: str,
-    given: NDArray[np.float64] | None,
-    each: bool,
+    rows: NDArray[np.float64], axis: NDArray[np.float64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
-    """Rows whose noise has one shape, and that shape: None where it is the same everywhere."""
-    if not each:
-        yield np.arange(len(rows)), given
-        return
-    axis = np.log10(x) if scale == "log" and x[0] > 0 else x  # what has no logarithm is refused where the grid is made
+    """Rows whose noise is the same everywhere, then each of the others with its own variance."""
     shapes = [noise_variance(axis, row) for row in rows]
     flat = np.array([np.ptp(shape) == 0.0 for shape in shapes])
     if flat.any():
         yield np.flatnonzero(flat), None
     for series in np.flatnonzero(~flat):
         yield np.array([series]), shapes[series]
+
+
+def _still_sure(columns: dict[str, NDArray[Any]], least: NDArray[np.float64], level: float) -> dict[str, NDArray[Any]]:
+    """The windows that are sure enough once no p-value is below ``least`` of its series."""
+    p_values = np.maximum(columns[schema.P_VALUE], least[columns[schema.SERIES]])
+    return {name: values[p_values <= level] for name, values in (columns | {schema.P_VALUE: p_values}).items()}
 
 
 @lru_cache(maxsize=_KEPT_GRIDS)
