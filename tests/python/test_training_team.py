@@ -32,14 +32,14 @@ from phaseflow.training import RepeatsConfig, tiny_config, train
 config = replace(tiny_config("unused"), corpus=RepeatsConfig(300), steps=12)
 run_dir, weights, *first_then = sys.argv[1:]
 shard, then = (word == "parts" for word in first_then)
-from phaseflow.training import loop
-class Parts(loop.Shards):
+from phaseflow.training import sharded
+class Parts(sharded.Shards):
     def __init__(self, *given):
         super().__init__(*given)
         mine, whole = (sum(f(p) for p in self.model.parameters()) for f in (lambda p: p.to_local().numel(), torch.numel))
         assert mine < 0.6 * whole, (mine, whole)
         print("shared out")
-loop.Shards = Parts
+sharded.Shards = Parts
 class Killed(BaseException): pass
 updates = 0
 def die(done, note):

@@ -25,7 +25,6 @@ from phaseflow.training.model import Transformer
 from phaseflow.training.optimiser import follow_schedule
 from phaseflow.training.progress import OnStep
 from phaseflow.training.run import TrainingRun
-from phaseflow.training.sharded import Shards
 from phaseflow.training.team import Team, team
 
 
@@ -78,7 +77,11 @@ def train(
             TrainingRun(config, Path(run_dir), corpus, us.device, records=records, at_rest=at_rest)
         )
         us.check(config.batches.batch_size, run.begin)
-        parts = Shards(run.model, run.optimiser, config.optimiser, us) if shard else None
+        parts = None
+        if shard:
+            from phaseflow.training.sharded import Shards  # torch's FSDP takes a second to import
+
+            parts = Shards(run.model, run.optimiser, config.optimiser, us)
         model, optimiser = (run.model, run.optimiser) if parts is None else (parts.model, parts.optimiser)
         batches = Batches(corpus, config.batches, config.model.context, config.seed)
         loss_of = loss_function(model, config, us, copies=parts is None)
