@@ -265,5 +265,23 @@ def test_a_burst_stands_out_of_all_bins_together() -> None:
     assert (few["burst"], many["burst"]) == (None, 1)
 
 
+def test_typical_are_the_surest_drops_of_the_burst_one_a_token() -> None:
+    changes = pl.DataFrame(
+        {
+            "run": ["a"] * 6 + ["b"],
+            "probe": ["text"] * 7,
+            "start": [100.0, 100.0, 100.0, 100.0, 1000.0, 100.0, 100.0],
+            "end": [110.0, 110.0, 110.0, 110.0, 1100.0, 110.0, 110.0],
+            "height": [-9.0, -8.0, 9.0, -7.0, -9.0, -6.0, -9.0],
+            "p_value": [1e-6, 1e-7, 1e-9, 1e-5, 1e-9, 1e-4, 1e-9],
+            "token": [5, 7, 8, 5, 9, 6, 1],
+        }
+    )
+    bursts = pl.DataFrame({"run": ["a"], "probe": ["text"], "start": [90.0], "end": [120.0], "burst": [1]})
+    # Not the rise (8), not the drop elsewhere (9), not the other run's (1), and of the two of token 5 the surer one.
+    typical = typical_tokens(changes, bursts, n=3)
+    assert typical.select("burst", "token", "height").rows() == [(1, 7, -8.0), (1, 5, -9.0), (1, 6, -6.0)]
+
+
 def test_neighbouring_bins_are_one_burst() -> None:
     assert numbered(np.array([True, True, False, False, True, False])) == [1, 1, None, None, 2, None]

@@ -99,6 +99,14 @@ def test_convex_curves_give_no_more_alarms_than_stated(smooth: str, rho: float) 
     assert found["series"].n_unique() / 300 < 0.09
 
 
+def test_a_short_curve_with_a_corner_gives_no_more_alarms() -> None:
+    # Noise is estimated too small beside a corner: held against lines alone, a tenth of these curves had a stretch.
+    step = np.linspace(1e4 / 30, 1e4, 30)
+    base = np.maximum(40 * (1 - step / 3e3), 0)
+    found = pf.non_convexity(base + autoregressive(0.8, (600, 30), 1), x=step)
+    assert found["series"].n_unique() / 600 < 0.075
+
+
 def test_noise_in_proportion_to_the_level_gives_no_more_alarms() -> None:
     base = 1 + 40 * np.exp(-STEP / 800)
     curves = base * (1 + 0.05 * autoregressive(0.0, (300, len(STEP)), 2))

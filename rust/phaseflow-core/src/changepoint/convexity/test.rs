@@ -1,8 +1,10 @@
-//! The largest contrast of a curve, held against its distribution on straight lines with the same noise.
+//! The largest contrast of a curve, held against its distribution on convex curves with the same noise.
 //!
 //! For each AR(1) coefficient rho the contrasts are divided by their standard deviation (the curve's own deviations,
-//! see [`noise`](super::noise)), and the largest is compared with that of simulated straight lines, which go through the
-//! same. The p-value is the mean over the coefficients, weighted by how well each suits the curve: where a short curve
+//! see [`noise`](super::noise)), and the largest is compared with that of simulated curves, which go through the same.
+//! Were the noise known, straight lines would give the most false alarms; it is estimated, and beside a steep part or a
+//! corner comes out too small on short curves. So lines and curves with a corner are simulated, and the larger p-value
+//! counts. It is the mean over the coefficients, weighted by how well each suits the curve: where a short curve
 //! does not tell how its noise is correlated, that uncertainty is in it.
 //!
 //! Beyond the largest tenth of the simulated values the tail is an exponential with that tenth's mean excess.
@@ -21,6 +23,10 @@ use crate::{Cancel, Error, Result};
 
 /// Coefficients with a smaller share of the posterior are left out.
 const LEAST_WEIGHT: f64 = 0.005;
+/// Convex courses that false alarms are simulated on.
+const COURSES: usize = 2;
+/// How far the second of them falls, in deviations of the noise.
+const FALL: f64 = 40.0;
 /// The largest part of the simulated values that the exponential tail is fitted to.
 const TAIL: f64 = 0.1;
 /// Fewest samples: a cubic and as many again, twice.
@@ -40,9 +46,9 @@ pub struct Options {
 pub struct ConvexityTest {
     contrasts: Vec<Contrast>,
     noise: Noise,
-    samples: usize,
+    courses: [Vec<f64>; COURSES],
     options: Options,
-    nulls: [OnceLock<Null>; RHOS.len()],
+    nulls: [OnceLock<Nulls>; RHOS.len()],
 }
 
 impl ConvexityTest {
@@ -73,7 +79,7 @@ impl ConvexityTest {
         Ok(Self {
             contrasts: contrasts(x),
             noise: Noise::new(x, known),
-            samples: x.len(),
+            courses: least_favourable(x),
             options,
             nulls: Default::default(),
         })
@@ -81,11 +87,11 @@ impl ConvexityTest {
 
     /// For each of the curves, `(series, sample)`, its p-value and the stretches where it is not convex at `level`.
     pub fn bumps(&self, curves: ArrayView2<'_, f64>, level: f64, cancel: &Cancel) -> Result<Vec<(f64, Vec<Bump>)>> {
-        if curves.ncols() != self.samples {
+        if curves.ncols() != self.samples() {
             return Err(Error::ShapeMismatch {
                 argument: "curve",
                 axis: "sample",
-                expected: self.samples,
+                expected: self.samples(),
                 got: curves.ncols(),
             });
         }
@@ -119,9 +125,13 @@ impl ConvexityTest {
             .collect()
     }
 
+    fn samples(&self) -> usize {
+        self.courses[0].len()
+    }
+
     fn bumps_of(&self, curve: &[f64], scale: f64, weights: &[f64; RHOS.len()], level: f64) -> (f64, Vec<Bump>) {
         let sums = prefix_sums(curve.iter().copied());
-        let active: Vec<(f64, &Null, Covariance)> = (0..RHOS.len())
+        let active: Vec<(f64, &Nulls, Covariance)> = (0..RHOS.len())
             .filter_map(|rho| {
                 let null = self.nulls[rho].get().filter(|_| weights[rho] > 0.0)?;
                 Some((weights[rho], null, Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho))))
@@ -148,28 +158,30 @@ impl ConvexityTest {
         (least, bumps(&significant))
     }
 
-    /// The largest contrasts of straight lines whose noise has this coefficient.
-    fn simulate(&self, rho: usize, cancel: &Cancel) -> Result<Null> {
+    /// The largest contrasts of convex curves whose noise has this coefficient.
+    fn simulate(&self, rho: usize, cancel: &Cancel) -> Result<Nulls> {
         let innovation = (1.0 - RHOS[rho] * RHOS[rho]).sqrt();
-        let mut sorted = (0..self.options.simulations)
+        let found = (0..self.options.simulations)
             .into_par_iter()
             .map(|index| {
                 cancel.check()?;
                 // A stream a coefficient and line: the numbers do not depend on which were asked for before.
                 let mut random = Random::stream(self.options.seed, ((rho as u64) << 32) + index as u64);
                 let mut state = random.normal();
-                let line: Vec<f64> = (0..self.samples)
+                let noise: Vec<f64> = (0..self.samples())
                     .map(|sample| {
                         let now = state * self.noise.known(sample);
                         state = RHOS[rho] * state + innovation * random.normal();
                         now
                     })
                     .collect();
-                Ok(self.largest(&line, rho))
+                Ok(self.courses.each_ref().map(|course| {
+                    let curve: Vec<f64> = noise.iter().zip(course).map(|(noise, smooth)| noise + smooth).collect();
+                    self.largest(&curve, rho)
+                }))
             })
-            .collect::<Result<Vec<f64>>>()?;
-        sorted.sort_by(f64::total_cmp);
-        Ok(Null { sorted })
+            .collect::<Result<Vec<[f64; COURSES]>>>()?;
+        Ok(Nulls(std::array::from_fn(|course| Null::new(found.iter().map(|one| one[course]).collect()))))
     }
 
     fn largest(&self, curve: &[f64], rho: usize) -> f64 {
@@ -182,14 +194,30 @@ impl ConvexityTest {
     }
 }
 
-/// Sorted largest contrasts of straight lines.
+/// Distributions of the largest contrast, one for each course that is simulated.
+#[derive(Debug)]
+struct Nulls([Null; COURSES]);
+
+impl Nulls {
+    /// How often a convex curve has a contrast this large, on the worse of the courses.
+    fn p_value(&self, statistic: f64) -> f64 {
+        self.0.iter().map(|null| null.p_value(statistic)).fold(0.0, f64::max)
+    }
+}
+
+/// Sorted largest contrasts of curves of one course.
 #[derive(Debug)]
 struct Null {
     sorted: Vec<f64>,
 }
 
 impl Null {
-    /// How often a straight line has a contrast this large.
+    fn new(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self { sorted: values }
+    }
+
+    /// How often such a curve has a contrast this large.
     fn p_value(&self, statistic: f64) -> f64 {
         let count = self.sorted.len();
         let tail = ((count as f64 * TAIL) as usize).max(1);
@@ -201,6 +229,14 @@ impl Null {
         let excess = self.sorted[count - tail..].iter().map(|value| value - threshold).sum::<f64>() / tail as f64;
         (tail as f64 + 1.0) / (count as f64 + 1.0) * (-(statistic - threshold) / excess.max(1e-3)).exp()
     }
+}
+
+/// Convex courses on which noise is hardest to tell, in units of its deviation: a straight line, and one that falls
+/// steeply over the first quarter of the samples and then not at all.
+fn least_favourable(x: &[f64]) -> [Vec<f64>; COURSES] {
+    let corner = x[(x.len() / 4).max(1)];
+    let fall = |x: &f64, start: f64| FALL * ((corner - x) / (corner - start)).max(0.0);
+    [vec![0.0; x.len()], x.iter().map(|at| fall(at, x[0])).collect()]
 }
 
 /// The curve less its first value, over its largest distance from it (the second value; 0 for a constant curve).
