@@ -115,6 +115,8 @@ def test_steps_long_before_the_last_are_left_out(archive: pf.Archive) -> None:
     everything = archive.token_changes(fdr=1.0, first_step=100)
     assert everything["start"].min() >= 100
     assert everything.height == 2 * 32 * 64
+    # The last three decades of 10,000 steps, unless told otherwise.
+    assert archive.token_bursts()["start"].min() >= 10
 
 
 def test_tables_are_written_with_the_others(archive: pf.Archive, tmp_path: Path) -> None:
