@@ -32,7 +32,8 @@ def histogram(bursts: pl.DataFrame, windows: Windows) -> go.Figure:
         outline(figure, rows, falls, "drop, other tokens" if told else "drop", OTHER, column)
         if told:
             repeated = falls * rows[schema.REPEATED_SHARE].fill_nan(0.0)
-            outline(figure, rows, repeated, "drop, inside a repeated passage", REPEATED, column)
+            # Covers what it is a part of, so that its colour is the legend's.
+            outline(figure, rows, repeated, "drop, inside a repeated passage", REPEATED, column, opacity=1.0)
         outline(figure, rows, -rows[schema.RISES], "rise", MUTED, column)
         figure.add_scatter(
             x=edges(rows),
@@ -55,7 +56,16 @@ def histogram(bursts: pl.DataFrame, windows: Windows) -> go.Figure:
     return figure
 
 
-def outline(figure: go.Figure, rows: pl.DataFrame, counts: pl.Series, name: str, colour: str, column: int) -> None:
+def outline(
+    figure: go.Figure,
+    rows: pl.DataFrame,
+    counts: pl.Series,
+    name: str,
+    colour: str,
+    column: int,
+    *,
+    opacity: float = 0.55,
+) -> None:
     """A filled staircase; bars have no steady width on a log axis."""
     figure.add_scatter(
         x=edges(rows),
@@ -64,7 +74,7 @@ def outline(figure: go.Figure, rows: pl.DataFrame, counts: pl.Series, name: str,
         legendgroup=name,
         showlegend=column == 1,
         fill="tozeroy",
-        fillcolor=rgba(colour, 0.55),
+        fillcolor=rgba(colour, opacity),
         line={"color": colour, "width": 1, "shape": "hv"},
         hovertemplate=f"{name} %{{y:,.0f}}<extra></extra>",
         row=1,
