@@ -142,6 +142,18 @@ def test_undefined_losses_are_left_out_and_told(tmp_path: Path) -> None:
     assert any(text.startswith("1 tokens with a NaN or infinite loss") for _, text in told)
 
 
+def test_a_checkpoint_with_other_tokens_is_left_out_and_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for step in range(1, 31):
+        np.save(tmp_path / f"step{step}.npy", rng.normal(3, 0.3, (4, 5 if step == 8 else 10)))
+    archive = pf.open(str(tmp_path / "step{step}.npy"), axes="batch pos")
+    assert archive.token_changes(fdr=1.0).height == 40
+    told = archive.problems.select("object", "found").rows()
+    assert told == [
+        ("loss/probe at step 8", "shape [4, 5], not [4, 10] as at the last step; the checkpoint is left out")
+    ]
+
+
 def test_too_few_checkpoints_give_no_rows(tmp_path: Path) -> None:
     with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe(np.ones((4, 11), int))}) as recorder:
         for step in range(1, 16):

@@ -108,9 +108,13 @@ def of_probe(run: RunSource, probe: str, options: dict[str, Any]) -> dict[str, p
     tables = kept.read(_TABLES)
     if tables is None:
         problems, readable, damaged = [], [], False
-        for step, file in files.items():
+        shapes = {step: shape for step, (_, shape) in files.items()}
+        for step, (file, shape) in files.items():
             found = defect(run, step, name)
-            if found is None:
+            if shape != shapes[max(shapes)]:
+                text = f"shape {shape}, not {shapes[max(shapes)]} as at the last step; the checkpoint is left out"
+                problems.append((file, f"{name} at step {step}", "losses of the same tokens", text))
+            elif found is None:
                 readable.append(step)
             else:
                 problems.append((file, f"{name} at step {step}", EXPECTED, found.text))
@@ -132,16 +136,15 @@ def of_probe(run: RunSource, probe: str, options: dict[str, Any]) -> dict[str, p
     }
 
 
-def checkpoints(run: RunSource, name: str, first_step: float | None) -> dict[int, str]:
-    """The steps to look at, ascending, and the file of each: the last three decades, all of one shape."""
+def checkpoints(run: RunSource, name: str, first_step: float | None) -> dict[int, tuple[str, list[int]]]:
+    """The steps to look at, ascending, and the file and shape of each: the last three decades."""
     rows = run.index.filter((pl.col(schema.NAME) == name) & (pl.col(schema.STEP) > 0)).unique(schema.STEP)
     rows = rows.filter(pl.col(schema.SHAPE).list.len() == 2).sort(schema.STEP)
     if rows.is_empty():
         return {}
-    shape = rows[schema.SHAPE][-1].to_list()
     first = rows[schema.STEP][-1] / SPAN if first_step is None else first_step
     places = rows.select(schema.STEP, schema.FILE, schema.SHAPE).iter_rows()
-    return {step: file for step, file, own in places if step >= first and own == shape}
+    return {step: (file, shape) for step, file, shape in places if step >= first}
 
 
 def identity(probe: Probe) -> dict[str, str]:

@@ -16,10 +16,9 @@ from phaseflow.metrics.loss import (
     in_context_learning_interval,
     in_context_learning_matrix,
     in_context_learning_score,
-    loss_log_derivative,
-    loss_log_derivative_error,
     position_losses,
 )
+from phaseflow.metrics.loss_derivative import loss_log_derivative, loss_log_derivative_error
 from phaseflow.metrics.summary import LossSummary, loss_summary
 from phaseflow.metrics.superposition import (
     dimensions_per_feature,
