@@ -1,5 +1,6 @@
 """Principal components of function space: by hand, the slow oracle, laws, edges, archives."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from oracles import function_space as oracle
 from phaseflow import _core
+from phaseflow.archive import Run
 from phaseflow.metrics import function_space as module
 from strategies import laid_out
 
@@ -207,3 +209,104 @@ def test_undefined_losses_are_left_out_and_told(tmp_path: Path) -> None:
 def test_an_unknown_choice_of_tokens_lists_the_known(archive: pf.Archive) -> None:
     with pytest.raises(pf.exceptions.UnknownNameError, match="known: all, one"):
         archive.function_space(tokens="some")
+
+
+# Kept beside the first of the runs
+
+
+def recorded_and_found(root: Path, **options: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+    archive = pf.open(root)
+    return archive.function_space(**options), archive.problems
+
+
+def two_runs(root: Path) -> Path:
+    """Of one space; at one step of the second run nothing is finite, at another one token is not."""
+    tokens = np.random.default_rng(0).integers(0, 99, (8, 61))
+    record(root / "a", turn=True, seed=1, tokens=tokens)
+    record(root / "b", turn=False, seed=2, tokens=tokens)
+    log(root / "b", 2000, np.full((8, 60), np.nan))
+    log(root / "b", 3000, np.where(np.arange(480).reshape(8, 60) == 17, np.nan, 3.0))
+    return root
+
+
+def log(path: Path, step: int, losses: np.ndarray) -> None:
+    with pf.Recorder(path, probes={"text": pf.open(path).runs[0].probes["text"]}) as recorder:
+        recorder.log(step, tokens_seen=64 * step, per_token_loss={"text": losses.astype(np.float32)})
+
+
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(run: Run, step: int, name: str) -> None:
+        raise AssertionError(f"{name} at step {step} of {run.name} is read")
+
+    monkeypatch.setattr(Run, "tensor", refused)
+
+
+@pytest.mark.parametrize("tokens", ["one", "all"])
+def test_a_second_analysis_reads_no_losses_and_tells_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: str
+) -> None:
+    table, problems = recorded_and_found(two_runs(tmp_path), tokens=tokens)
+    assert table["run"].unique(maintain_order=True).to_list() == ["a", "b"]
+    assert problems.filter(pl.col("found").str.contains("left out"))["run"].to_list()[0] == "b"
+    no_reading(monkeypatch)
+    kept, kept_problems = recorded_and_found(tmp_path, tokens=tokens)
+    assert kept.equals(table)
+    assert kept_problems.equals(problems)
+
+
+def test_another_choice_of_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pf.open(two_runs(tmp_path)).function_space(tokens="one")
+    pf.open(tmp_path).function_space(tokens="all", seed=5)
+    no_reading(monkeypatch)
+    assert pf.open(tmp_path).function_space(tokens="all", seed=6).height > 0  # no seed chooses among all
+    for options in ({"seed": 1}, {"components": 3}, {"components": 1, "tokens": "all"}):
+        with pytest.raises(AssertionError, match="is read"):
+            pf.open(tmp_path).function_space(**options)
+
+
+@pytest.mark.parametrize("run", ["a", "b"])
+def test_a_new_checkpoint_of_any_run_is_a_new_space_and_the_old_one_is_gone(tmp_path: Path, run: str) -> None:
+    pf.open(two_runs(tmp_path)).function_space(tokens="all")
+    before = set(tmp_path.rglob("derived/function_space-*.parquet"))
+    log(tmp_path / run, 4000, np.full((8, 60), 2.0))
+    table = pf.open(tmp_path).function_space(tokens="all")
+    assert table.filter(step=4000)["run"].unique().to_list() == [run]
+    after = set(tmp_path.rglob("derived/function_space-*.parquet"))
+    assert len(before) == len(after) == 2
+    assert not before & after
+    shutil.rmtree(tmp_path / "a" / "derived")
+    assert pf.open(tmp_path).function_space(tokens="all").equals(table)
+
+
+def test_a_run_alone_and_beside_another_has_two_spaces_that_are_both_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = pf.open(two_runs(tmp_path)).function_space(tokens="all")
+    alone = pf.open(tmp_path / "a").function_space(tokens="all")
+    assert not alone["value"].equals(together.filter(run="a")["value"])
+    no_reading(monkeypatch)
+    assert pf.open(tmp_path).function_space(tokens="all").equals(together)
+    assert pf.open(tmp_path / "a").function_space(tokens="all").equals(alone)
+
+
+def test_runs_under_other_names_keep_their_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, problems = recorded_and_found(two_runs(tmp_path), tokens="all")
+    for old, new in (("a", "first"), ("b", "second")):
+        (tmp_path / old).rename(tmp_path / new)
+    no_reading(monkeypatch)
+    found, found_problems = recorded_and_found(tmp_path, tokens="all")
+    assert found["run"].unique(maintain_order=True).to_list() == ["first", "second"]
+    assert found.drop("run").equals(table.drop("run"))
+    assert found_problems["run"].to_list() == ["second", "first, second"]
+    assert problems["run"].to_list() == ["b", "a, b"]
+
+
+def test_what_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+    whole = pf.open(two_runs(tmp_path / "runs")).function_space(tokens="all")
+    shutil.rmtree(tmp_path / "runs" / "a" / "derived")
+    (damaged,) = (tmp_path / "runs" / "b" / "tensors").glob("*1000-*")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:100])
+    assert pf.open(tmp_path / "runs").function_space(tokens="all").height < whole.height
+    damaged.write_bytes(content)
+    assert pf.open(tmp_path / "runs").function_space(tokens="all").equals(whole)

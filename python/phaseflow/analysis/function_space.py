@@ -1,6 +1,7 @@
 """Trajectories of runs in function space: :func:`phaseflow.function_space_pca` over all checkpoints of all runs.
 
-Only losses of the same tokens can be compared: the runs whose probe of one name has the same tokens share a space.
+Only losses of the same tokens can be compared: the runs whose probe of one name has the same tokens share a space. Its
+result is kept beside the first of these runs.
 """
 
 import math
@@ -15,7 +16,7 @@ import polars as pl
 from phaseflow import schema
 from phaseflow.analysis.losses import EXPECTED, defect
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
-from phaseflow.archive import RunSource
+from phaseflow.archive import DerivedWhole, RunSource
 from phaseflow.archive.in_place import BYTES
 from phaseflow.exceptions import UnknownNameError
 from phaseflow.metrics._reading import in_turn
@@ -37,6 +38,13 @@ SPACE_SCHEMA = pl.Schema(
 )
 
 
+# What is kept of a space: rows are numbers of its checkpoints, so that runs may be called anything.
+_ROW, _ROWS = "row", "rows"
+_POSITIONS = pl.Schema({_ROW: pl.Int64, schema.COMPONENT: pl.Int32, schema.VALUE: pl.Float64, schema.SHARE: pl.Float64})
+_TOLD = list(PROBLEM_SCHEMA)[1:]
+_PROBLEMS = pl.Schema([(_ROWS, pl.List(pl.Int64)), *((name, pl.String()) for name in _TOLD)])
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Where a row of the matrix comes from."""
@@ -44,6 +52,7 @@ class Checkpoint:
     run: RunSource
     step: int
     name: str
+    file: str
     nbytes: int
 
     def losses(self) -> Any:
@@ -57,31 +66,20 @@ def function_spaces(
     """Table and problems; see :meth:`phaseflow.Archive.function_space`."""
     if tokens not in TOKENS:
         raise UnknownNameError(f"tokens is {tokens!r}, known: {', '.join(TOKENS)}")
-    problems: list[tuple[str, str, str, str, str]] = []
-    spaces = rows_by_space(runs, problems)
-    tables = [pl.DataFrame(schema=SPACE_SCHEMA)]
+    spaces = checkpoints_by_space(runs)
+    tables, problems = [pl.DataFrame(schema=SPACE_SCHEMA)], [pl.DataFrame(schema=PROBLEM_SCHEMA)]
     sizes = [sum(row.nbytes for row in rows) for rows in spaces.values()]
-    for done, ((name, _, shape), rows) in zip(accumulate(sizes), spaces.items(), strict=True):
-        chosen = one_a_row(shape, seed) if tokens == "one" else None
-        space = function_space(
-            [row.losses() for row in rows] if chosen is None else few_losses(rows, chosen),
-            components=min(components, len(rows)),
-            threads=None,
-        )
-        lost = (shape[0] if tokens == "one" else int(np.prod(shape))) - space.n_tokens
-        if lost:
-            names = ", ".join(dict.fromkeys(row.run.name for row in rows))
-            text = f"{lost} tokens with a NaN or infinite loss at some of them, left out of function space"
-            problems.append((names, "tensors", f"{name} at {len(rows)} checkpoints", "finite losses", text))
-        tables.append(tidy(rows, space.positions, space.share))
+    for done, ((_, tokens_hash, shape), rows) in zip(accumulate(sizes), spaces.items(), strict=True):
+        options = {"components": components, "tokens": tokens, "seed": seed if tokens == "one" else None}
+        found = kept_or_computed(rows, shape, {**options, "tokens_hash": tokens_hash})
+        tables.append(tidy(rows, found["positions"]))
+        problems.append(told(rows, found["problems"]))
         if progress is not None:
             progress("function space", done, sum(sizes))
-    return pl.concat(tables), pl.DataFrame(problems, PROBLEM_SCHEMA, orient="row")
+    return pl.concat(tables), pl.concat(problems)
 
 
-def rows_by_space(
-    runs: list[RunSource], problems: list[tuple[str, str, str, str, str]]
-) -> dict[tuple[str, str, tuple[int, ...]], list[Checkpoint]]:
+def checkpoints_by_space(runs: list[RunSource]) -> dict[tuple[str, str, tuple[int, ...]], list[Checkpoint]]:
     """The checkpoints whose losses are of the same tokens: by name, hash of the tokens and shape."""
     spaces: dict[tuple[str, str, tuple[int, ...]], list[Checkpoint]] = defaultdict(list)
     for run in runs:
@@ -91,16 +89,56 @@ def rows_by_space(
         )
         for step, name, shape, dtype, file in rows.iter_rows():
             probe = run.probes.get(name.removeprefix(_PREFIX))
-            if probe is None or len(shape) != 2:
-                continue
-            found = defect(run, step, name)
-            if found is None:
-                spaces[name, probe.tokens_hash, tuple(shape)].append(
-                    Checkpoint(run, step, name, math.prod(shape) * BYTES[dtype])
-                )
-            else:
-                problems.append((run.name, file, f"{name} at step {step}", EXPECTED, found.text))
+            if probe is not None and len(shape) == 2:
+                checkpoint = Checkpoint(run, step, name, file, math.prod(shape) * BYTES[dtype])
+                spaces[name, probe.tokens_hash, tuple(shape)].append(checkpoint)
     return spaces
+
+
+def kept_or_computed(
+    rows: list[Checkpoint], shape: tuple[int, ...], options: dict[str, Any]
+) -> dict[str, pl.DataFrame]:
+    """Positions and problems of one space, by number of the checkpoint."""
+    # With other runs beside it a run has another space: results of as many runs replace each other, not those of fewer.
+    depends_on = {**options, "probe": rows[0].name, "shape": shape, "runs": len({row.run.name for row in rows})}
+    kept = DerivedWhole(rows[0].run, "function_space", depends_on, [(row.run, row.step, row.name) for row in rows])
+    tables = kept.read(("positions", "problems"))
+    if tables is None:
+        tables, damaged = computed(rows, shape, options)
+        # A file that cannot be read now may be put back without any checksum changing.
+        if not damaged:
+            kept.write(tables)
+    return tables
+
+
+def computed(
+    rows: list[Checkpoint], shape: tuple[int, ...], options: dict[str, Any]
+) -> tuple[dict[str, pl.DataFrame], bool]:
+    """The same from the losses themselves, and whether some cannot be read."""
+    problems: list[tuple[list[int], str, str, str, str]] = []
+    usable, damaged = [], False
+    for number, row in enumerate(rows):
+        found = defect(row.run, row.step, row.name)
+        if found is None:
+            usable.append(number)
+        else:
+            problems.append(([number], row.file, f"{row.name} at step {row.step}", EXPECTED, found.text))
+            damaged |= found.unreadable
+    positions = pl.DataFrame(schema=_POSITIONS)
+    if usable:
+        left = [rows[number] for number in usable]
+        chosen = one_a_row(shape, options["seed"]) if options["tokens"] == "one" else None
+        space = function_space(
+            [row.losses() for row in left] if chosen is None else few_losses(left, chosen),
+            components=min(options["components"], len(left)),
+            threads=None,
+        )
+        lost = (math.prod(shape) if chosen is None else shape[0]) - space.n_tokens
+        if lost:
+            text = f"{lost} tokens with a NaN or infinite loss at some of them, left out of function space"
+            problems.append((usable, "tensors", f"{rows[0].name} at {len(left)} checkpoints", "finite losses", text))
+        positions = positions_table(usable, space.positions, space.share)
+    return {"positions": positions, "problems": pl.DataFrame(problems, _PROBLEMS, orient="row")}, damaged
 
 
 def few_losses(rows: list[Checkpoint], chosen: Any) -> list[Any]:
@@ -119,17 +157,28 @@ def one_a_row(shape: tuple[int, ...], seed: int) -> Any:
     return np.arange(batch) * context + np.random.default_rng(seed).integers(0, context, batch)
 
 
-def tidy(rows: list[Checkpoint], positions: Any, share: Any) -> pl.DataFrame:
+def positions_table(numbers: list[int], positions: Any, share: Any) -> pl.DataFrame:
     """One row a checkpoint and component."""
     n_components = positions.shape[1]
-    table = pl.DataFrame(
+    return pl.DataFrame(
         {
-            schema.RUN: np.repeat([row.run.name for row in rows], n_components),
-            schema.STEP: np.repeat([row.step for row in rows], n_components),
-            schema.PROBE: np.repeat([row.name.removeprefix(_PREFIX) for row in rows], n_components),
-            schema.COMPONENT: np.tile(np.arange(1, n_components + 1, dtype=np.int32), len(rows)),
+            _ROW: np.repeat(numbers, n_components),
+            schema.COMPONENT: np.tile(np.arange(1, n_components + 1, dtype=np.int32), len(numbers)),
             schema.VALUE: positions.reshape(-1),
-            schema.SHARE: np.tile(share, len(rows)),
+            schema.SHARE: np.tile(share, len(numbers)),
+        },
+        _POSITIONS,
+    )
+
+
+def tidy(rows: list[Checkpoint], positions: pl.DataFrame) -> pl.DataFrame:
+    """The positions with run, step, tokens seen and probe."""
+    where = pl.DataFrame(
+        {
+            _ROW: range(len(rows)),
+            schema.RUN: [row.run.name for row in rows],
+            schema.STEP: [row.step for row in rows],
+            schema.PROBE: [row.name.removeprefix(_PREFIX) for row in rows],
         }
     )
     runs = {row.run.name: row.run for row in rows}
@@ -139,5 +188,12 @@ def tidy(rows: list[Checkpoint], positions: Any, share: Any) -> pl.DataFrame:
             for name, run in runs.items()
         ]
     )
+    table = positions.join(where, on=_ROW, how="left", maintain_order="left")
     table = table.join(seen, on=[schema.RUN, schema.STEP], how="left", maintain_order="left")
     return table.select(SPACE_SCHEMA.names()).cast(SPACE_SCHEMA)
+
+
+def told(rows: list[Checkpoint], problems: pl.DataFrame) -> pl.DataFrame:
+    """The problems with the names of their runs."""
+    names = [", ".join(dict.fromkeys(rows[number].run.name for number in numbers)) for numbers in problems[_ROWS]]
+    return problems.select(pl.Series(schema.RUN, names, pl.String), *_TOLD)

@@ -104,7 +104,7 @@ def of_probe(run: RunSource, probe: str, options: dict[str, Any]) -> dict[str, p
     name = _PREFIX + probe
     files = checkpoints(run, name, options["first_step"])
     depends_on = {**options, "simulations": SIMULATIONS, "probe": probe, **identity(run.probes[probe])}
-    kept = DerivedWhole(run, "token_changes", depends_on, [(step, name) for step in files])
+    kept = DerivedWhole(run, "token_changes", depends_on, [(run, step, name) for step in files])
     tables = kept.read(_TABLES)
     if tables is None:
         problems, readable, damaged = [], [], False

@@ -1,4 +1,4 @@
-"""Results of many steps together, kept beside the run they were computed from.
+"""Results of many steps together, kept beside the run they were computed from, or the first of these runs.
 
 What :mod:`phaseflow.archive.derived` is to a measure of one step: the tables of one computation over a set of tensors
 are ``derived/<measure>-<hash>-<inputs>-<table>.parquet``. The first hash covers the measure, its parameters and
@@ -27,20 +27,20 @@ class DerivedWhole:
     Parameters
     ----------
     run : RunSource
-        Where the inputs are, and where the results are kept.
+        Where the results are kept.
     measure : str
         Letters, digits, ``_``, ``-``, ``.``.
     parameters : mapping
         Everything besides the tensors that the results depend on; JSON can hold it.
-    tensors : iterable of (step, name)
-        What the computation reads.
+    tensors : iterable of (run, step, name)
+        What the computation reads, in its order.
     """
 
     def __init__(
-        self, run: RunSource, measure: str, parameters: Mapping[str, Any], tensors: Iterable[tuple[int, str]]
+        self, run: RunSource, measure: str, parameters: Mapping[str, Any], tensors: Iterable[tuple[RunSource, int, str]]
     ) -> None:
         self._computation = computation_name(measure, parameters)
-        inputs = [[step, name, run.checksums(step).get(name)] for step, name in sorted(tensors)]
+        inputs = [[step, name, source.checksums(step).get(name)] for source, step, name in tensors]
         self._inputs = checksum(json.dumps(inputs).encode())
         self._folder = run.derived
 
