@@ -1,6 +1,7 @@
 """Stored tensors read in order: what comes, in which order, how far ahead, and that giving back loses nothing."""
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,55 @@ def test_what_was_given_back_reads_the_same_again(stays_cached: bool, tmp_path: 
         tensor.prefetch(start, stop)
         tensor.release(start, stop, stays_cached)
         np.testing.assert_array_equal(np.asarray(tensor), before)
+
+
+def evict(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+def test_a_cold_tensor_is_read_into_memory_of_its_own_and_keeps_no_file_open(tmp_path: Path) -> None:
+    tensors = stored(tmp_path, 30, (3500,))
+    before, open_files = [np.asarray(tensor).copy() for tensor in tensors], len(os.listdir("/proc/self/fd"))
+    for tensor in tensors:
+        tensor.release(0, 3500, False)
+        evict(tmp_path / f"{tensors.index(tensor)}.bin")
+        tensor.load()
+        os.truncate(tmp_path / f"{tensors.index(tensor)}.bin", 0)  # through the map this would end the process
+    for tensor, expected in zip(tensors, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(tensor), expected)
+    assert len(os.listdir("/proc/self/fd")) < open_files + 10
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (0, 4)])
+def test_a_tensor_loaded_twice_or_when_empty_is_the_same(shape: tuple[int, int], tmp_path: Path) -> None:
+    [tensor] = stored(tmp_path, 1, shape)
+    before = np.asarray(tensor).copy()
+    tensor.load()
+    tensor.load()
+    np.testing.assert_array_equal(np.asarray(tensor), before)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+def test_a_file_that_was_cut_since_it_was_opened_is_an_error_of_its_place(tmp_path: Path) -> None:
+    tensors = stored(tmp_path, 5, (3500,))
+    tensors[2].release(0, 3500, False)
+    os.truncate(tmp_path / "2.bin", 4096)
+    found = [tensor for _, tensor in in_turn(range(5), lambda place: tensors[place])]
+    assert isinstance(found[2], CorruptArchiveError)
+    assert "2.bin" in str(found[2])
+    np.testing.assert_array_equal(np.asarray(found[3]), np.arange(3500) + 300)
+
+
+def test_who_stops_early_leaves_no_thread(tmp_path: Path) -> None:
+    tensors = stored(tmp_path, 40)
+    running = threading.active_count()
+    coming = in_turn(range(40), lambda place: tensors[place])
+    next(coming)
+    coming.close()
+    assert threading.active_count() == running
 
 
 def test_an_empty_tensor_has_nothing_to_give_back(tmp_path: Path) -> None:

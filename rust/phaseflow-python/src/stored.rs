@@ -96,6 +96,11 @@ impl PyStoredTensor {
         self.0.prefetch(self.span(start, stop));
     }
 
+    /// Reads it into memory of its own, unless the system's memory holds it already.
+    fn load(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.load()).map_err(|error| to_python(py, error))
+    }
+
     /// Gives back what is mapped of the elements `start..stop`; unless it stays cached, the system's memory of them too.
     fn release(&self, start: usize, stop: usize, stays_cached: bool) {
         match stays_cached {

@@ -11,9 +11,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::ops::Range;
 
+use zerocopy::IntoBytes;
+
 use super::header::corrupt;
 use super::map::MappedFile;
 use super::write::io_error;
+use crate::Error;
 
 /// Share of the machine's memory beyond which what was read is not left in the system's cache.
 const KEPT_SHARE: usize = 4;
@@ -27,12 +30,34 @@ impl MappedFile {
     /// Fills `into` with the bytes from `at` on, which belong to `object`.
     pub(super) fn read_at(&self, object: &str, at: usize, into: &mut [u8]) -> crate::Result<()> {
         let read = self.file().and_then(|file| read_exact_at(file, at as u64, into));
-        read.map_err(|error| match error.kind() {
+        read.map_err(|error| self.unreadable(object, at, into.len(), error))
+    }
+
+    /// These bytes, unless they are in memory already. The file is open during the call alone.
+    pub(super) fn read_cold(&self, object: &str, bytes: Range<usize>) -> crate::Result<Option<Vec<u64>>> {
+        let file = File::open(self.path()).map_err(|error| io_error(self.path(), error))?;
+        let ends = [bytes.start, bytes.end.saturating_sub(1)];
+        if bytes.is_empty() || ends.iter().all(|&end| hints::is_cached(&file, end)) {
+            return Ok(None);
+        }
+        let mut words = Vec::new();
+        words.try_reserve_exact(bytes.len().div_ceil(8)).map_err(|_| Error::Unsupported {
+            what: format!("{} bytes of {object} cannot be allocated", bytes.len()),
+            next: "close what else holds memory".into(),
+        })?;
+        words.resize(bytes.len().div_ceil(8), 0_u64);
+        let read = read_exact_at(&file, bytes.start as u64, &mut words.as_mut_bytes()[..bytes.len()]);
+        read.map_err(|error| self.unreadable(object, bytes.start, bytes.len(), error))?;
+        Ok(Some(words))
+    }
+
+    fn unreadable(&self, object: &str, at: usize, length: usize, error: std::io::Error) -> Error {
+        match error.kind() {
             ErrorKind::UnexpectedEof => {
-                corrupt(self.path(), object, format!("{} bytes from byte {at} on", into.len()), "a shorter file")
+                corrupt(self.path(), object, format!("{length} bytes from byte {at} on"), "a shorter file")
             }
             _ => io_error(self.path(), error),
-        })
+        }
     }
 
     /// Whether the byte at `at` is in memory already; false where the system does not say.

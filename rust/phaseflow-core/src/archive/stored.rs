@@ -24,8 +24,8 @@ pub struct StoredTensor {
     shape: Vec<usize>,
     file: Arc<MappedFile>,
     bytes: Range<usize>,
-    /// Its bytes again where those of the file are not aligned, once they were asked for.
-    aligned: Arc<OnceLock<Vec<u64>>>,
+    /// Its bytes again, once they were loaded, or asked for where those of the file are not aligned.
+    copied: Arc<OnceLock<Vec<u64>>>,
 }
 
 impl StoredTensor {
@@ -76,7 +76,7 @@ impl StoredTensor {
             shape: shape.to_vec(),
             file: Arc::clone(file),
             bytes: offset..end,
-            aligned: Arc::default(),
+            copied: Arc::default(),
         })
     }
 
@@ -93,7 +93,7 @@ impl StoredTensor {
             part.bytes = start..start + length;
             part.shape = rest.to_vec();
         }
-        part.aligned = Arc::default();
+        part.copied = Arc::default();
         Ok(part)
     }
 
@@ -134,16 +134,31 @@ impl StoredTensor {
 
     /// Its bytes, row-major, little endian, at an address its elements can be read from.
     pub fn bytes(&self) -> &[u8] {
+        if let Some(words) = self.copied.get() {
+            return &words.as_bytes()[..self.length()];
+        }
         let bytes = &self.file.bytes()[self.bytes.clone()];
         if bytes.as_ptr().addr().is_multiple_of(self.element_size()) {
             return bytes;
         }
-        let words = self.aligned.get_or_init(|| {
+        let words = self.copied.get_or_init(|| {
             let mut words = vec![0_u64; bytes.len().div_ceil(8)];
             words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
             words
         });
         &words.as_bytes()[..bytes.len()]
+    }
+
+    /// Reads its bytes from the disk into memory of its own, unless the system's memory holds them already: a cold file
+    /// comes at the disk's full rate, through a map it does not. They stay as long as this tensor and its clones.
+    pub fn load(&self) -> Result<()> {
+        if self.copied.get().is_none()
+            && let Some(words) = self.file.read_cold(&self.name, self.bytes.clone())?
+        {
+            // Who came first has read the same.
+            let _ = self.copied.set(words);
+        }
+        Ok(())
     }
 
     /// Copies its bytes from `at` on into `into`, without touching the map: for tensors larger than memory.
