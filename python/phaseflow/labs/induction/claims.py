@@ -104,7 +104,7 @@ def heads_in_window(runs: Sequence[Measured]) -> Claim:
     claim = "Induction heads form in the same window"
     rule = (
         "more than half of the runs show it, and windows of these widths meet so often by chance in at most 0.05;"
-        " does not if fewer than half of at least two do"
+        " does not if fewer than half of at least two do, and so many may come by chance"
     )
     heads = [run for run in runs if run.verdict[schema.HEADS]]
     found = [run for run in heads if run.window is not None]

@@ -2,7 +2,8 @@
 
 * A claim that something is found in a run (a window, a bump) is held against chance: with `k` of `n` runs showing it
   and false alarms at a rate of 0.05 a run, it holds where so many would come by chance in at most 0.05 of cases and
-  more than half of the runs show it; it does not where at least two runs were looked at and fewer than half show it.
+  more than half of the runs show it; it does not where at least two runs were looked at, fewer than half show it, and
+  so many may come by chance. What some seeds do beyond chance, but not most, is undecided.
 * Shares of runs have exact (Clopper-Pearson) 95% intervals; means have t intervals over seeds from three seeds on, and
   below that the hull of the runs' own intervals.
 * What no run was trained for is undecided, and says so.
@@ -22,7 +23,7 @@ _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 def counted(claim: str, n: int, k: int, text: str, what: str, how: str = "") -> Claim:
     """A claim that most of `n` runs show something, as `k` do, each by a test with false alarms at the rate `LEVEL`."""
     rule = f"more than half of the {what} show it, and so many false alarms come by chance in at most {LEVEL:g};"
-    rule += " does not if fewer than half of at least two do"
+    rule += " does not if fewer than half of at least two do, and so many may come by chance"
     if not n:
         return nothing(claim, rule, how or "no run of the kind was trained")
     lower, upper = share_interval(k, n)
@@ -34,9 +35,10 @@ def counted(claim: str, n: int, k: int, text: str, what: str, how: str = "") -> 
 def from_counts(k: int, n: int, chance: float) -> str:
     """The verdict on `k` of `n` runs, so many coming by chance with that probability."""
     # The rate itself counts as reached, whatever its last bit.
-    if 2 * k > n and chance <= LEVEL * (1 + 1e-9):
+    beyond_chance = chance <= LEVEL * (1 + 1e-9)
+    if 2 * k > n and beyond_chance:
         return HOLDS
-    return DOES_NOT if n >= 2 and 2 * k < n else UNDECIDED
+    return DOES_NOT if n >= 2 and 2 * k < n and not beyond_chance else UNDECIDED
 
 
 def nothing(claim: str, rule: str, why: str = "no run of the kind was trained") -> Claim:
