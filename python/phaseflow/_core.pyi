@@ -40,6 +40,7 @@ __all__ = [
     "may_stay_cached",
     "ov_copying_statistic",
     "ov_eigenvalues",
+    "place_intervals",
     "position_losses",
     "prefix_matching_score",
     "prefix_matching_score_of_compact",
@@ -282,6 +283,16 @@ def detect(
     order: int,
     threads: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, float | None, str]: ...
+def place_intervals(
+    x: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    changepoints: list[int],
+    *,
+    cost: str,
+    min_size: int,
+    order: int,
+    level: float,
+) -> NDArray[np.int64]: ...
 def detect_series(
     x: NDArray[np.float64],
     signals: Any,

@@ -1,10 +1,9 @@
 """How certain the changes between neighbouring segments are: place, size and existence, each between its neighbours.
 
-Independent normal noise of one variance within the two segments is assumed, and the neighbouring changepoints are taken
-as given. The place: samples k at which the two segments may meet with
-``count * ln(rest(k) / rest(best)) <= -2 ln(1 - sqrt(level))``, the quantile of the likelihood ratio of a place (Hansen
-2000), which is a little cautious for large steps. The size: Student's interval of a difference of means. Existence: the
-p-value of :func:`detect_many`.
+Independent noise within the two segments is assumed, and the neighbouring changepoints are taken as given. The place:
+the samples at which the two segments may meet with nearly the same likelihood (``place.rs`` has the cut, after Hansen
+2000, for each cost). The size: Student's interval of a difference of means. Existence: the p-value of
+:func:`detect_many`.
 """
 
 import math
@@ -31,11 +30,15 @@ class Certainty:
     p_values: Array  # (changepoint,)
 
 
-def certainty(signal: Array, changepoints: NDArray[np.int64], cost: str, min_size: int, level: float) -> Certainty:
-    """Of the changes of level of ``signal`` (sample, feature), which misses no sample."""
+def certainty(
+    x: Array, signal: Array, changepoints: NDArray[np.int64], cost: str, min_size: int, order: int, level: float
+) -> Certainty:
+    """Of the changes of ``signal`` (sample, feature), which misses no sample, on the axis ``x``."""
     n_changes, n_features = len(changepoints), signal.shape[1]
     bounds = [0, *changepoints.tolist(), len(signal)]
-    places = np.stack([changepoints, changepoints], axis=1)
+    places = _core.place_intervals(
+        x, signal, changepoints.tolist(), cost=cost, min_size=min_size, order=order, level=level
+    ).reshape(n_changes, 2)
     sizes = np.full((n_changes, n_features), np.nan)
     intervals = np.full((n_changes, n_features, 2), np.nan)
     p_values = np.full(n_changes, np.nan)
@@ -47,8 +50,6 @@ def certainty(signal: Array, changepoints: NDArray[np.int64], cost: str, min_siz
         sizes[index] = after.mean(0) - before.mean(0)
         half = _half_width(before, after, level)
         intervals[index] = np.stack([sizes[index] - half, sizes[index] + half], axis=1)
-        if cost == "l2":
-            places[index] = start + np.array(_places(signal[start:end], place - start, min_size, level))
     if cost == "l2" and n_features == 1 and n_changes:
         parts = [signal[bounds[index] : bounds[index + 2], 0] for index in range(n_changes)]
         cuts = np.cumsum([0, *map(len, parts)]).astype(np.uint64)
@@ -65,23 +66,6 @@ def _half_width(before: Array, after: Array, level: float) -> Array:
     rest = ((before - before.mean(0)) ** 2).sum(0) + ((after - after.mean(0)) ** 2).sum(0)
     error = np.sqrt(rest / freedom * (1 / len(before) + 1 / len(after)))
     return np.asarray(student_quantile(0.5 + level / 2, freedom) * error)
-
-
-def _places(window: Array, best: int, min_size: int, level: float) -> tuple[int, int]:
-    """The first and the last place in the set, with the best one."""
-    scale = np.abs(window - window[0]).max() or 1.0
-    centred = (window - window[0]) / scale
-    centred = centred - centred.mean(0)
-    count = len(window)
-    before = np.arange(1, count)
-    sums = np.cumsum(centred, axis=0)[:-1]
-    gains = (sums**2).sum(1) * count / (before * (count - before))
-    rests = np.maximum((centred**2).sum() - gains, 0.0)
-    with np.errstate(divide="ignore"):
-        deviances = count * (np.log(rests) - np.log(max(rests[best - 1], np.finfo(float).tiny)))
-    inside = before[deviances <= -2 * math.log(1 - math.sqrt(level))]
-    inside = inside[(inside >= min_size) & (inside <= count - min_size)]
-    return min(best, *inside.tolist()), max(best, *inside.tolist())
 
 
 def student_quantile(probability: float, freedom: int) -> float:

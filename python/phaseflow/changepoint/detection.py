@@ -99,7 +99,7 @@ def detect(
     Returns
     -------
     Segmentation
-        Changepoints, segments and costs, and for changes of level the certainty of place, size and existence. It prints
+        Changepoints, segments and costs, how certain each place is, and of changes of level the size. It prints
         as a table; :meth:`Segmentation.to_polars` and :meth:`Segmentation.changes` make it one,
         :meth:`Segmentation.plot` a figure.
 
@@ -147,7 +147,9 @@ def detect(
     for rbf, as a rule of thumb, half the mean squared distance of neighbours in the kernel's space.
 
     Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was searched
-    for it counts in the p-value and in the interval of the place, not in that of the size. The place: Hansen 2000.
+    for it counts in the p-value and in the interval of the place, not in that of the size. The place: the profile of
+    the cost against the cut of Hansen 2000, for every cost but rbf; it holds the place in .94 to 1.00 of simulated
+    signals at level .95, less often where the cost is wrong about the noise (docs/changepoints.md).
 
     PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``, and with
     room for the lengths of mBIC (Zhang and Siegmund 2007), which a split may raise. Noise seen through changes: Chakar,
@@ -230,6 +232,7 @@ def detect(
         costs=costs,
         level=level,
         min_size=min_size,
+        order=order,
         penalty=price,
         noise_variance=noise_variance,
         autocorrelation=autocorrelation,

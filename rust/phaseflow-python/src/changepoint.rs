@@ -136,6 +136,29 @@ fn detect<'py>(
     ))
 }
 
+/// First and last sample at which the segment of each changepoint may begin, flat.
+#[pyfunction]
+#[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, level))]
+#[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
+fn place_intervals<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray1<'py, f64>,
+    signal: PyReadonlyArray2<'py, f64>,
+    changepoints: Vec<usize>,
+    cost: &str,
+    min_size: usize,
+    order: usize,
+    level: f64,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let request = request(cost, "auto", PenaltyArgument::Value(0.0), None, min_size, 1, order)
+        .map_err(|error| to_python(py, error))?;
+    let x = x.as_array().to_vec();
+    let signal = signal.as_array();
+    let found =
+        compute(py, Some(1), |cancel| changepoint::place_intervals(&x, signal, &changepoints, request, level, cancel))?;
+    Ok(PyArray1::from_iter(py, found.into_iter().flat_map(|(first, last)| [first as i64, last as i64])))
+}
+
 pub(crate) fn request(
     cost: &str,
     search: &str,
@@ -156,6 +179,7 @@ pub(crate) fn request(
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
+    module.add_function(wrap_pyfunction!(place_intervals, module)?)?;
     crate::changepoint_many::register(module)?;
     crate::changepoint_online::register(module)?;
     module.add_class::<WindowDetector>()

@@ -11,6 +11,7 @@ mod many;
 mod noise;
 pub mod online;
 mod penalty;
+mod place;
 mod prepare;
 mod request;
 mod search;
@@ -20,6 +21,7 @@ pub mod window;
 
 pub use many::{Change, Direction, Series, Single, detect_many, single_change};
 pub use penalty::Penalty;
+pub use place::place_intervals;
 pub use request::{CostName, Request, SearchName};
 pub use search::Shape;
 pub use segmentation::{Segmentation, detect};

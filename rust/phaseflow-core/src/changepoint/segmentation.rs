@@ -19,6 +19,16 @@ const CLIP: f64 = 3.0;
 /// Part of the noise variance that a segment's own variance is raised by.
 const FLOOR: f64 = 1e-6;
 
+/// What the variance of a segment is raised by, given that of the noise.
+pub(crate) fn floor(noise: f64) -> f64 {
+    (FLOOR * noise).max(f64::MIN_POSITIVE)
+}
+
+/// Where the biweight loss stops growing, given the variance of the noise.
+pub(crate) fn clip(noise: f64) -> f64 {
+    CLIP * noise.sqrt()
+}
+
 /// What is found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segmentation {
@@ -75,16 +85,15 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     };
     let penalty = request.price(features, signal.nrows(), unit.size, || worth);
     let charge = request.charge_for_length(features, worth);
-    let clip = CLIP * noise.sqrt();
+    let clip = clip(noise);
     let run = Run { x: &x, signal: signal.view(), request, search, penalty, charge, clip };
     let (changepoints, costs) = match (request.cost, kernel, &mut predicted) {
         (_, Some(mut kernel), _) => run.separate(&mut kernel, cancel)?,
         (_, _, Some(cost)) => run.separate(cost, cancel)?,
         (CostName::L1, ..) => run.separate(&mut L1::new(signal.view()), cancel)?,
         (CostName::Normal | CostName::Variance, ..) => {
-            let floor = (FLOOR * noise).max(f64::MIN_POSITIVE);
             let one_mean = request.cost == CostName::Variance;
-            run.separate(&mut Normal::new(signal.view(), floor, one_mean), cancel)?
+            run.separate(&mut Normal::new(signal.view(), floor(noise), one_mean), cancel)?
         }
         (CostName::Poisson, ..) => run.separate(&mut Poisson::new(signal.view()), cancel)?,
         (CostName::Linear, ..) => run.separate(&mut Linear::new(&x, signal.view()), cancel)?,

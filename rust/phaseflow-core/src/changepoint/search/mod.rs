@@ -18,7 +18,7 @@ pub(crate) use functional::{Envelope, functional};
 pub(crate) use greedy::{Stop, binary_segmentation, bottom_up};
 pub(crate) use optimal::{optimal_fixed, optimal_penalised};
 pub(crate) use pelt::pelt;
-pub(crate) use robust::{clipped_cost, robust};
+pub(crate) use robust::{clipped_cost, clipped_costs, robust};
 pub(crate) use seeded::seeded;
 pub use shaped::Shape;
 pub(crate) use shaped::shaped;

@@ -27,15 +27,21 @@ pub(crate) fn robust(y: &[f64], penalty: f64, clip: f64, cancel: &Cancel) -> Res
 
 /// The cost of one segment at its best level.
 pub(crate) fn clipped_cost(y: &[f64], clip: f64) -> f64 {
-    let Some((lowest, highest)) = range(y) else { return 0.0 };
+    clipped_costs(y, clip, &Cancel::default()).ok().and_then(|costs| costs.last().copied()).unwrap_or(0.0)
+}
+
+/// The costs of the segments that begin with the first sample and end with each.
+pub(crate) fn clipped_costs(y: &[f64], clip: f64, cancel: &Cancel) -> Result<Vec<f64>> {
+    let Some((lowest, highest)) = range(y) else { return Ok(vec![0.0; y.len()]) };
     let mut pieces = vec![Piece::fresh(0, 0.0, highest)];
     let mut next = Vec::new();
-    let mut best = 0.0;
+    let mut costs = Vec::with_capacity(y.len());
     for &value in y {
-        best = add(&pieces, &mut next, value, clip, lowest).0;
+        cancel.check()?;
+        costs.push(add(&pieces, &mut next, value, clip, lowest).0);
         std::mem::swap(&mut pieces, &mut next);
     }
-    best
+    Ok(costs)
 }
 
 /// Smallest and largest sample; `None` where they are equal.
