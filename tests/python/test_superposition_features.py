@@ -1,5 +1,7 @@
 """Feature dimensionality, norm, interference and leverage: closed forms, definitions, laws, edges."""
 
+from fractions import Fraction
+
 import numpy as np
 import polars as pl
 import pytest
@@ -105,6 +107,7 @@ def test_shares_add_up_to_the_rank_at_most_and_no_rotation_changes_them(W, seed)
     rank = np.linalg.matrix_rank(W)
     dimensionality, leverage = table["dimensionality"].to_numpy(), table["leverage"].to_numpy()
     assert (dimensionality >= 0).all()
+    assert (table["interference"] >= 0).all()
     assert (dimensionality <= leverage + 1e-9).all()
     assert (leverage <= 1 + 1e-12).all()
     assert leverage.sum() == pytest.approx(rank, abs=1e-6)
@@ -119,6 +122,24 @@ def test_a_small_feature_beside_large_ones_keeps_its_digits():
     W = np.diag([1e6, 1.0, 1e6])[:, [0, 0, 1, 2]]
     W = rotation(np.random.default_rng(0), 3) @ W
     np.testing.assert_allclose(pf.feature_dimensionality(W), [1 / 2, 1 / 2, 1, 1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("size", [3, 7, 20])
+def test_features_at_right_angles_do_not_interfere_not_even_by_a_negative_rounding_error(size):
+    found = pf.feature_geometry(rotation(np.random.default_rng(size), size))["interference"].to_numpy()
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found, 0, atol=1e-15)
+
+
+def test_rows_that_are_nearly_parallel_cost_no_digits():
+    # Exact in binary: the second row is the first but for 2^-27 of other integers. Sums as fractions.
+    rows = [[3, 1, 2, 5, -4], [1, -2, 4, 0, 7]]
+    exact = [[Fraction(a) for a in rows[0]], [a + Fraction(b, 2**27) for a, b in zip(*rows, strict=True)]]
+    gram = [[sum(row[i] * row[j] for row in exact) for j in range(5)] for i in range(5)]
+    expected = [gram[i][i] ** 2 / sum(gram[i][j] ** 2 for j in range(5)) for i in range(5)]
+    table = pf.feature_geometry(np.array(exact, dtype=float))
+    np.testing.assert_allclose(table["dimensionality"].to_numpy(), np.array(expected, dtype=float), rtol=1e-14)
+    assert (table["dimensionality"] <= table["leverage"]).all()
 
 
 def test_a_stack_is_measured_matrix_by_matrix():
@@ -152,6 +173,9 @@ def test_a_number_that_is_not_finite_spoils_its_matrix_alone(bad):
     assert np.isnan(pf.feature_dimensionality(stack)).tolist() == [[False] * 2, [True] * 2, [False] * 2]
     spoiled = pf.feature_geometry(stack).filter(pl.col("certainty").is_nan())
     assert spoiled.select("matrix", "geometry").rows() == [(1, "none of these")] * 2
+    assert spoiled["component"].to_list() == [0, 1]
+    for name in MEASURES:
+        assert pf.feature_geometry(stack)[name].is_nan().to_list() == [False] * 2 + [True] * 2 + [False] * 2, name
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 2, 3), (2, 0, 3)])

@@ -83,6 +83,31 @@ def test_polygons_of_many_corners_are_told_from_crowds_and_their_certainty_is_ex
     assert set(pf.feature_geometry(crowd, edge=0.05)["geometry"]) == {"none of these"}
 
 
+@pytest.mark.parametrize("name", ["cube", "square antiprism", "8-gon"])
+def test_of_several_figures_within_reach_the_nearest_gives_the_name(name):
+    assert set(pf.feature_geometry(NAMED[name], tolerance=1.9)["geometry"]) == {name}
+
+
+@pytest.mark.parametrize("corners", [7, 9, 14])
+@pytest.mark.parametrize("part", [0.5, 0.995, 1.005])
+def test_an_umbrella_of_many_corners_is_a_polygon_to_the_last_bit_of_the_tolerance(corners, part):
+    # Lifted out of the plane, all cosines c become (1 - h) c + h: a distance of h times the root mean square of 1 - c.
+    pairs = np.triu_indices(corners, 1)
+    away = np.sqrt(np.mean((1 - (polygon(corners).T @ polygon(corners))[pairs]) ** 2))
+    height = part * 0.1 / away
+    W = np.vstack([np.sqrt(1 - height) * polygon(corners), np.full(corners, np.sqrt(height))])
+    table = pf.feature_geometry(W, edge=0.01)
+    assert table["certainty"].to_list() == pytest.approx([max(1 - part, 0)] * corners, abs=1e-9)
+    assert set(table["geometry"]) == {f"{corners}-gon" if part < 1 else "none of these"}
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-2, 1e8])
+def test_the_scale_of_all_of_it_changes_no_name(scale):
+    W = np.hstack([side_by_side([polygon(3), polygon(2)]), [[0.05], [0.0], [0.0], [0.05]]])
+    names = pf.feature_geometry(scale * W)["geometry"].to_list()
+    assert names == ["triangle"] * 3 + ["digon"] * 2 + ["not learned"]
+
+
 def test_random_features_are_none_of_these():
     W = np.random.default_rng(3).normal(size=(5, 40))
     table = pf.feature_geometry(W)
