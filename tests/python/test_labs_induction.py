@@ -21,7 +21,7 @@ from phaseflow.archive import Run
 from phaseflow.cli import app
 from phaseflow.exceptions import MissingDataError, ParameterError, UnknownNameError
 from phaseflow.labs.induction import budget, claims, lab, sweep
-from phaseflow.labs.induction.deciding import above, from_counts, over_seeds, share_interval
+from phaseflow.labs.induction.deciding import above, counted, from_counts, hull, meet, over_seeds, share_interval
 from phaseflow.labs.induction.measured import Measured, Turn, bumps, sharpest_turn
 from phaseflow.labs.induction.sweep import Job, config_of, jobs
 from phaseflow.training import BatchConfig, Checkpoints, ModelConfig, tiny_config
@@ -157,6 +157,183 @@ def test_a_pivot_elsewhere_or_no_larger_than_of_one_layer_is_none():
     assert verdict_of(claims.pivot, two, [replace(one[0], turn=Turn(300.0, 0.5))]) == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("variant", "window", "overturned"),
+    [
+        (sweep.TWO_MLP, None, ["The same happens with MLPs"]),
+        (sweep.THREE, None, ["The same happens with three layers"]),
+        (sweep.OTHER_TEXT, None, ["The same happens on novels"]),
+        (sweep.ONE_SMEARED, None, ["With smeared keys, one layer does it"]),
+        (sweep.ONE, WINDOW, ["A one-layer model never does it"]),
+        (sweep.ONE_MLP, WINDOW, ["A one-layer model with an MLP never does it"]),
+        (sweep.TWO_SMEARED, (6000.0, 7000.0), ["Smeared keys move the window of a two-layer model earlier"]),
+        (sweep.OTHER_SCHEDULE, (6000.0, 7000.0), ["Schedules of learning rate and weight decay do not set the window"]),
+    ],
+)
+def test_each_claim_is_of_its_own_runs(variant, window, overturned):
+    """One variant shows the opposite, with a turn as small as one layer's; every claim but its own holds."""
+    runs = [run for run in paper() if run.job.variant != variant]
+    runs += [run_of(variant, seed, window=window, turn=Turn(300.0, 0.05)) for seed in (0, 1)]
+    found = claims.decided(runs, COPYING, text="novels")
+    assert [claim.claim for claim in found if claim.verdict != "holds"] == overturned
+    assert [claim.verdict for claim in found if claim.claim in overturned] == ["does not"]
+
+
+def test_heads_without_a_window_and_a_window_without_heads_are_no_heads_in_a_window():
+    heads = [run_of(sweep.TWO, seed, window=None) for seed in (0, 1)]
+    heads = [replace(run, verdict=run.verdict | {"heads": ["L1H0"]}) for run in heads]
+    assert verdict_of(claims.heads_in_window, heads) == "does not"
+    bare = [run_of(sweep.TWO, seed) for seed in (0, 1)]
+    bare = [replace(run, verdict=run.verdict | {"heads": []}) for run in bare]
+    assert verdict_of(claims.heads_in_window, bare) == "does not"
+
+
+def test_heads_in_one_of_two_runs_leave_the_claim_open():
+    runs = [run_of(sweep.TWO, 0), run_of(sweep.TWO, 1, window=None)]
+    runs[0] = replace(runs[0], verdict=runs[0].verdict | {"overlap_chance": 0.001})
+    assert verdict_of(claims.heads_in_window, runs) == "undecided"
+
+
+def test_one_of_several_bumps_in_the_window_is_enough_and_without_a_window_none_is():
+    several = ((100.0, 900.0, 0.01), (4000.0, 6000.0, 0.01))
+    two = [run_of(sweep.TWO, seed, bumps=several) for seed in (0, 1)]
+    one = [run_of(sweep.ONE, 0, window=None), run_of(sweep.ONE, 1, window=None, bumps=several)]
+    claim = claims.bump(two, one)
+    assert claim.verdict == "holds"
+    assert "not convex from 4,000 to 6,000" in claim.measured
+    assert "from 100" not in claim.measured
+    assert claim.measured.endswith("of one layer, 1 of 2 curves are convex throughout")
+    assert verdict_of(claims.bump, [run_of(sweep.TWO, seed, window=None, bumps=several) for seed in (0, 1)], []) == (
+        "does not"
+    )
+
+
+def test_one_layer_is_apart_from_two_only_if_every_interval_is():
+    two, one = run_of(sweep.TWO), run_of(sweep.ONE, window=None)  # [-0.45, -0.35] and [-0.08, 0.02]
+    near_two, near_one = (replace(run, final=(-0.2, -0.36, -0.05)) for run in (two, one))
+    assert verdict_of(claims.never, [one], [two]) == "holds"
+    assert verdict_of(claims.never, [one], [two, near_two]) == "undecided"  # its upper end reaches -0.05
+    assert verdict_of(claims.never, [one, near_one], [two]) == "undecided"  # its lower end reaches -0.36
+    assert verdict_of(claims.never, [near_one], [two]) == "undecided"  # though -0.2 lies above all of -0.4
+    assert verdict_of(claims.never, [one], []) == "undecided"
+    assert verdict_of(claims.never, [one, run_of(sweep.ONE, 1, final=one.final)], [two]) == "does not"
+
+
+def test_where_another_setting_does_not_do_it_the_best_run_is_told():
+    runs = [run_of(sweep.THREE, seed, window=None) for seed in (0, 1)]
+    runs[1] = replace(runs[1], verdict=runs[1].verdict | {"best_score": 0.25, "reason": "rose without a break"})
+    claim = claims.does_it(runs, "The same happens")
+    assert claim.verdict == "does not"
+    assert claim.measured == "0 of 2 runs; none; best prefix matching 0.25, rose without a break"
+
+
+def starting(variant, *spans):
+    """Runs whose windows start in these intervals, at their geometric mean."""
+    runs = [run_of(variant, seed, window=((a * b) ** 0.5, 7500.0)) for seed, (a, b) in enumerate(spans)]
+    return [
+        replace(run, verdict=run.verdict | {"start_lower": a, "start_upper": b})
+        for run, (a, b) in zip(runs, spans, strict=True)
+    ]
+
+
+def test_earlier_means_all_intervals_before_all_others_and_its_ratio_is_of_geometric_means():
+    plain = starting(sweep.TWO, (2000, 3000), (4000, 6000))
+    claim = claims.earlier(starting(sweep.TWO_SMEARED, (100, 200), (400, 800)), plain)
+    assert claim.verdict == "holds"
+    expected = (100 * 200 * 400 * 800 / (2000 * 3000 * 4000 * 6000)) ** 0.25
+    assert (claim.value, claim.lower, claim.upper) == pytest.approx((expected, 100 / 6000, 800 / 2000))
+    # Starts lie before, their intervals do not; one interval of two does not.
+    assert verdict_of(claims.earlier, starting(sweep.TWO_SMEARED, (500, 2100)), plain) == "undecided"
+    assert verdict_of(claims.earlier, starting(sweep.TWO_SMEARED, (100, 200), (1000, 2500)), plain) == "undecided"
+    assert verdict_of(claims.earlier, starting(sweep.TWO_SMEARED, (100, 200), (6500, 7000)), plain) == "undecided"
+    assert verdict_of(claims.earlier, starting(sweep.TWO_SMEARED, (5000, 6500)), plain) == "undecided"
+    assert verdict_of(claims.earlier, starting(sweep.TWO_SMEARED, (6100, 6500)), plain) == "does not"
+
+
+def test_schedules_matter_if_an_event_is_inside_a_window_of_either_and_one_meeting_of_two_is_open():
+    two, other = run_of(sweep.TWO), run_of(sweep.OTHER_SCHEDULE)
+    inside = {"events": ["end of warm-up"]}
+    for first, second in (({}, inside), (inside, {})):
+        runs = (replace(run, verdict=run.verdict | more) for run, more in ((two, first), (other, second)))
+        assert verdict_of(claims.schedule, *([run] for run in runs)) == "does not"
+    apart = run_of(sweep.OTHER_SCHEDULE, 1, window=(6000.0, 7000.0))
+    claim = claims.schedule([two], [other, apart])
+    assert (claim.verdict, claim.value) == ("undecided", 0.5)
+    # To meet one of the first schedule's windows is to meet them.
+    later = run_of(sweep.TWO, 1, window=(6500.0, 7500.0))
+    assert verdict_of(claims.schedule, [two, later], [other, apart]) == "holds"
+
+
+def without(change, *, heads=("L1H0",), **others):
+    run = run_of(sweep.TWO, ablated={heads[0]: change} | others)
+    return replace(run, verdict=run.verdict | {"heads": list(heads)})
+
+
+def test_an_ablation_counts_from_two_standard_errors_on_in_more_than_half_of_the_runs_and_against_in_one():
+    rises, falls, neither = (0.21, 0.1), (-0.21, 0.1), [(0.19, 0.1), (-0.19, 0.1)]
+    for changes, verdict in (
+        ([rises, rises, neither[0]], "holds"),
+        ([rises, neither[1]], "undecided"),
+        ([neither[0]], "undecided"),
+        ([neither[1]], "undecided"),
+        ([rises, rises, falls], "does not"),
+    ):
+        assert verdict_of(claims.ablation, [without(change) for change in changes]) == verdict, changes
+
+
+def test_the_strongest_head_is_the_first_and_induction_heads_are_not_among_the_others():
+    run = without((0.5, 0.1), heads=("L1H1", "L1H0"), L1H0=(0.4, 0.1), L0H0=(0.02, 0.1), L0H1=(-0.3, 0.1))
+    claim = claims.ablation([run])
+    assert claim.measured == "seed 0: L1H1 +0.50 nats, others at most +0.02"
+    assert (claim.value, claim.lower, claim.upper) == pytest.approx((0.5, 0.5 - 0.196, 0.5 + 0.196))
+    assert claims.ablation([run_of(sweep.TWO, window=None)]).runs == 0
+
+
+def test_a_pivot_is_held_against_the_chance_of_meeting_on_the_log_of_steps():
+    # Of a span of ln 8000, a turn takes ln 1.5² and the start ln(1.1 / 0.9).
+    span, widths = math.log(8000), (math.log(1.5**2), math.log(1.1 / 0.9))
+    gap = span - sum(widths)
+    chance = 1 - gap**2 / ((span - widths[0]) * (span - widths[1]))
+    one = [run_of(sweep.ONE, window=None)]
+    claim = claims.pivot([run_of(sweep.TWO)], one)
+    assert f"1 of 1 at the start of the window, by chance {chance:.2g}" in claim.measured
+    assert claim.verdict == "undecided"  # 0.12 is not rare enough
+    assert verdict_of(claims.pivot, [run_of(sweep.TWO, seed) for seed in (0, 1)], one) == "holds"
+    # A turn while the window closes is none while it opens.
+    late = [run_of(sweep.TWO, seed, window=(1000.0, 4500.0)) for seed in (0, 1)]
+    assert verdict_of(claims.pivot, late, one) == "does not"
+
+
+def test_every_pivot_must_be_larger_than_all_of_one_layer():
+    two = [run_of(sweep.TWO, seed, turn=Turn(2800.0, size)) for seed, size in enumerate((0.4, 0.2))]
+    one = [run_of(sweep.ONE, seed, window=None, turn=Turn(300.0, size)) for seed, size in enumerate((0.1, 0.3))]
+    assert verdict_of(claims.pivot, two, one[:1]) == "holds"
+    assert verdict_of(claims.pivot, two, one) == "undecided"
+    assert verdict_of(claims.pivot, two, []) == "undecided"
+
+
+def copying(*pairs):
+    scores, statistics = zip(*pairs, strict=True)
+    return pl.DataFrame(
+        {"run": "a", "layer": 0, "head": range(len(pairs)), "copying_score": scores, "ov_copying_statistic": statistics}
+    )
+
+
+def test_agreement_is_fishers_interval_of_the_correlation_and_heads_without_a_score_do_not_count():
+    # Of (0, 0), (1, 1), (2, 0), (3, 1): covariance 2 over sqrt(5 · 1), before the common factor.
+    square = [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0), (3.0, 1.0)]
+    claim = claims.agreement(copying(*square, (math.nan, 1.0)))
+    r = 1 / 5**0.5
+    assert claim.value == pytest.approx(r)
+    assert (claim.lower, claim.upper) == pytest.approx(
+        tuple(math.tanh(math.atanh(r) + z / math.sqrt(4 - 3)) for z in (-1.96, 1.96))
+    )
+    assert claim.verdict == "undecided"
+    assert verdict_of(claims.agreement, copying(*10 * square)) == "holds"
+    assert verdict_of(claims.agreement, copying(*((a, -b) for a, b in 10 * square))) == "does not"
+    assert claims.agreement(copying(*square[:3])).runs == 0
+
+
 # What they are decided by
 
 
@@ -167,6 +344,25 @@ def test_counts_are_held_against_chance():
     assert from_counts(0, 1, 1.0) == "undecided"
     assert from_counts(1, 3, 0.14) == "does not"
     assert from_counts(2, 5, 0.023) == "undecided"  # some seeds do it beyond chance
+    assert from_counts(1, 2, 0.001) == "undecided"  # not more than half
+    assert from_counts(2, 3, 0.06) == "undecided"
+    # Two of two by chance: 1/400. Two of three: 3 · 0.05² · 0.95 + 0.05³.
+    assert counted("", 2, 2, "", "runs").verdict == "holds"
+    assert counted("", 3, 2, "", "runs").verdict == "holds"
+    assert counted("", 5, 3, "", "runs").verdict == "holds"
+    assert counted("", 4, 2, "", "runs").verdict == "undecided"
+    # At least two of five by chance: 0.023, of eight 0.057; one of three: 0.14.
+    assert counted("", 5, 2, "", "runs").verdict == "undecided"
+    assert counted("", 8, 2, "", "runs").verdict == "does not"
+    assert counted("", 3, 1, "", "runs").verdict == "does not"
+
+
+def test_intervals_meet_in_a_point_and_their_hull_holds_all():
+    assert meet((1.0, 2.0), (2.0, 3.0))
+    assert meet((2.0, 3.0), (1.0, 2.0))
+    assert not meet((1.0, 2.0), (2.5, 3.0))
+    assert not meet((2.5, 3.0), (1.0, 2.0))
+    assert hull([(2.0, 5.0), (1.0, 3.0), (4.0, 4.0)]) == (1.0, 5.0)
 
 
 def test_the_interval_of_a_share_is_clopper_and_pearsons():
@@ -185,6 +381,7 @@ def test_the_interval_of_a_mean_is_students_from_three_seeds_on():
     assert above(0.2, 0.9, 0.1) == "holds"
     assert above(0.2, 0.9, 0.95) == "does not"
     assert above(0.2, 0.9, 0.5) == "undecided"
+    assert above(0.5, 0.9, 0.5) == above(0.2, 0.5, 0.5) == "undecided"
 
 
 def test_the_sharpest_turn_is_where_a_path_bends_most():
