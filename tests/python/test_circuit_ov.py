@@ -101,6 +101,22 @@ def test_eigenvalues_of_integers_are_exact_to_rounding():
     assert pf.factored_eigenvalues(matrix, np.eye(12)).real.tolist() == pytest.approx(range(12, 0, -1), rel=1e-8)
 
 
+def test_a_small_eigenvalue_beside_a_large_one_keeps_its_digits():
+    # x² - x - c has the roots 1 + c and -c (1 - c), but for terms of the order of c³ and, beside 1, of c².
+    for c in (1e-9, 1e-20, 1e-60):
+        found = pf.factored_eigenvalues(np.array([[1.0, 1.0], [c, 0.0]]), np.eye(2))
+        assert found.real.tolist() == pytest.approx([1 + c, -c * (1 - c)], rel=1e-15)
+
+
+def test_a_stack_of_factors_is_taken_circuit_by_circuit():
+    rng = np.random.default_rng(8)
+    left, right = rng.normal(size=(2, 3, 7, 4)), rng.normal(size=(2, 3, 4, 7))
+    found = pf.factored_eigenvalues(left, right)
+    assert found.shape == (2, 3, 4)
+    for place in np.ndindex(2, 3):
+        assert found[place].tolist() == pf.factored_eigenvalues(left[place], right[place]).tolist()
+
+
 def test_a_vocabulary_of_thousands_is_summed_to_the_last():
     rng = np.random.default_rng(6)
     args = [rng.normal(size=shape) for shape in [(2500, 70), (2, 70, 5), (2, 5, 70), (70, 2500)]]
