@@ -14,6 +14,7 @@ import polars as pl
 from typer.testing import CliRunner
 
 import phaseflow as pf
+from phaseflow.analysis import Archive
 from phaseflow.archive import Run
 from phaseflow.cli import app
 from phaseflow.exceptions import MissingDataError
@@ -72,6 +73,38 @@ def test_every_row_is_that_of_the_function_it_names(trained, ablation):
     # Of a sum of independent examples.
     of_examples = (change * v.reshape(EXAMPLES, -1)).sum(3)
     np.testing.assert_allclose(errors, of_examples.std(axis=2, ddof=1).ravel() * EXAMPLES**0.5, rtol=1e-6)
+
+
+def test_the_attribution_is_along_the_runs_phase_change_where_it_has_one(trained, monkeypatch):
+    path, model = trained
+    run = Run(path)
+    without_change = ablation_scores(path, examples=EXAMPLES).filter(step=30)
+    first, second = run.steps[1:3]
+    verdicts = (
+        pf.open(path)
+        .verdicts()
+        .with_columns(phase_change=pl.lit(True), start=pl.lit(float(first)), end=pl.lit(float(second)))
+    )
+    monkeypatch.setattr(Archive, "verdicts", lambda self: verdicts)
+    found = ablation_scores(path, examples=EXAMPLES).filter(step=30)
+    tokens = torch.tensor(run.probes["text"].tokens[:EXAMPLES])
+    losses = ablate_every_head(model, tokens, preserve_patterns=False)
+    change = (losses.without - losses.whole).numpy().astype(float)
+    start, end = (np.asarray(run.tensor(step, "loss/text"))[:EXAMPLES].astype(float) for step in (first, second))
+    v = (end - start).ravel() / np.linalg.norm(end - start)
+    values, _ = rows(found, metric="before_after_attribution", ablation="full")
+    np.testing.assert_allclose(values, change.reshape(2, 2, -1) @ v, rtol=1e-6)
+    others = pl.col("metric") != "before_after_attribution"
+    assert found.filter(others).equals(without_change.filter(others))
+
+
+def test_one_example_has_values_of_its_own_and_no_standard_error(trained):
+    path, model = trained
+    one = ablation_scores(path, examples=1).filter(step=30, ablation="full")
+    values, errors = rows(one, metric="loss_change")
+    losses = ablate_every_head(model, torch.tensor(Run(path).probes["text"].tokens[:1]), preserve_patterns=False)
+    np.testing.assert_allclose(values, (losses.without - losses.whole).mean((2, 3)), rtol=1e-6)
+    assert np.isnan(errors).all()
 
 
 def test_copying_scores_are_of_the_probes_tokens_once(trained):

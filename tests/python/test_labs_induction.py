@@ -22,7 +22,7 @@ from phaseflow.cli import app
 from phaseflow.exceptions import MissingDataError, ParameterError, UnknownNameError
 from phaseflow.labs.induction import budget, claims, lab, sweep
 from phaseflow.labs.induction.deciding import above, counted, from_counts, hull, meet, over_seeds, share_interval
-from phaseflow.labs.induction.measured import Measured, Turn, bumps, sharpest_turn
+from phaseflow.labs.induction.measured import Measured, Turn, bumps, measured, sharpest_turn
 from phaseflow.labs.induction.sweep import Job, config_of, jobs
 from phaseflow.training import BatchConfig, Checkpoints, ModelConfig, tiny_config
 from training_text import write_text
@@ -197,12 +197,12 @@ def test_heads_in_one_of_two_runs_leave_the_claim_open():
 def test_one_of_several_bumps_in_the_window_is_enough_and_without_a_window_none_is():
     several = ((100.0, 900.0, 0.01), (4000.0, 6000.0, 0.01))
     two = [run_of(sweep.TWO, seed, bumps=several) for seed in (0, 1)]
-    one = [run_of(sweep.ONE, 0, window=None), run_of(sweep.ONE, 1, window=None, bumps=several)]
+    one = [run_of(sweep.ONE, seed, window=None, bumps=bumps) for seed, bumps in enumerate(((), several, ()))]
     claim = claims.bump(two, one)
     assert claim.verdict == "holds"
     assert "not convex from 4,000 to 6,000" in claim.measured
     assert "from 100" not in claim.measured
-    assert claim.measured.endswith("of one layer, 1 of 2 curves are convex throughout")
+    assert claim.measured.endswith("of one layer, 2 of 3 curves are convex throughout")
     assert verdict_of(claims.bump, [run_of(sweep.TWO, seed, window=None, bumps=several) for seed in (0, 1)], []) == (
         "does not"
     )
@@ -415,6 +415,49 @@ def test_a_bump_planted_after_warm_up_is_found_and_the_bend_before_is_not_looked
         assert len(stretches) == found
         assert all(start < 10**3.5 < 2 * end for start, end, _ in stretches)
     assert bumps(pl.DataFrame({"step": steps[:5], "value": smooth[:5]}), after=0) == ()
+
+
+def test_what_is_measured_of_a_run_is_its_own_after_warm_up_and_at_its_end(tmp_path):
+    """Losses that turn sharply at step 20, in warm-up, and less at step 1000, beside a run that does not."""
+    steps = [0, *np.unique(np.geomspace(2, 8000, 100).astype(int)).tolist()]
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 99, (8, 231))
+    a, b = rng.choice([-1.0, 1.0], (2, 8, 230))
+    for name, turns in (("two-layer/seed3", 1), ("one-layer/seed0", 0)):
+        config = {"events": {"end of warm-up": 100}}
+        with pf.Recorder(tmp_path / name, config=config, probes={"text": pf.Probe(tokens)}) as recorder:
+            for step in steps:
+                x = math.log(max(step, 1))
+                late = max(x - math.log(20), 0) * b + 0.4 * max(x - math.log(1000), 0) * a
+                losses = 9 + a * min(x, math.log(20)) + turns * late - 0.1 * x * (np.arange(230) > 100)
+                recorder.log(step, per_token_loss={"text": (losses + rng.normal(0, 0.1, a.shape)).astype(np.float32)})
+    rows = [
+        (run, step, ablation, metric, head, value)
+        for run, more in (("two-layer/seed3", 1.0), ("one-layer/seed0", 100.0))
+        for step, value in ((4000, more), (8000, 2 * more))
+        for ablation, metric, head, value in (
+            ("full", "loss_change", 0, 30 * value),
+            ("full", "in_context_learning_change", 0, value),
+            ("full", "in_context_learning_change", 1, 3 * value),
+            ("pattern_preserving", "in_context_learning_change", 0, 50 * value),
+        )
+    ]
+    names = ["run", "step", "ablation", "metric", "head", "value"]
+    ablations = pl.DataFrame(rows, names, orient="row").with_columns(
+        layer=1, probe=pl.lit("text"), standard_error=pl.col("value") / 10
+    )
+    archive = pf.open(tmp_path)
+    found = {run.job: run for run in measured(archive, ablations)}
+    assert set(found) == {Job(sweep.TWO, 3), Job(sweep.ONE, 0)}
+    run = found[Job(sweep.TWO, 3)]
+    assert (run.first_step, run.last_step, run.events) == (2, 8000, {"end of warm-up": 100})
+    assert run.span == pytest.approx(math.log(4000))
+    assert run.ablated == {"L1H0": (2.0, pytest.approx(0.2)), "L1H1": (6.0, pytest.approx(0.6))}
+    last = archive.in_context_learning().filter(run="two-layer/seed3", step=8000)
+    assert run.final == last.select("value", "lower", "upper").row(0)
+    assert run.final[1] < run.final[0] < run.final[2]
+    assert run.turn.step == pytest.approx(1000, rel=0.15)
+    assert found[Job(sweep.ONE, 0)].turn.size < run.turn.size / 2
 
 
 # The plan
