@@ -49,14 +49,16 @@ def announced(y, observation="normal"):
 
 def false_alarms(n_series):
     print(f"\nannouncements in {n_series} series of 1000 samples without a change, and how many series have one")
-    print(f"  {'noise':20s} {'normal':>12s} {'autoregressive':>18s}")
+    print(f"  {'noise':20s} {'normal':>12s} {'autoregressive':>18s} {'student':>12s}")
     rows = {}
     for name, (rho, freedom) in NOISES.items():
         series = [noise(np.random.default_rng(seed), 1000, rho, freedom) for seed in range(n_series)]
-        counts = {model: [len(announced(y, model)) for y in series] for model in ("normal", "autoregressive")}
+        counts = {
+            model: [len(announced(y, model)) for y in series] for model in ("normal", "autoregressive", "student")
+        }
         rows[name] = {model: [sum(found), int(np.count_nonzero(found))] for model, found in counts.items()}
         cells = [f"{alarms:6d} in {with_one:3d}" for alarms, with_one in rows[name].values()]
-        print(f"  {name:20s} {cells[0]:>12s} {cells[1]:>18s}")
+        print(f"  {name:20s} {cells[0]:>12s} {cells[1]:>18s} {cells[2]:>12s}")
     return {"case": "false alarms", "series": n_series, "samples": 1000, "announcements, series with one": rows}
 
 

@@ -29,6 +29,8 @@ def log_evidence(observation, prior, x, y, before=None):
             return _one_by_one(y, design, np.array(precision), prior)
         scale = prior["beta"] / prior["alpha"] * shape
         return stats.multivariate_t.logpdf(y, np.full(n, prior["mean"]), scale, df=2 * prior["alpha"])
+    if observation == "student":
+        return _weighted(y, prior)
     if observation == "level":
         covariance = prior["noise_variance"] * np.eye(n) + prior["variance"]
         return stats.multivariate_normal.logpdf(y, np.full(n, prior["mean"]), covariance)
@@ -55,6 +57,38 @@ def _one_by_one(y, design, precision, prior):
         spread = beta / alpha * (1 + design[k] @ np.linalg.solve(scatter, design[k]))
         log += stats.t.logpdf(y[k], 2 * alpha, design[k] @ mean, np.sqrt(spread))
     return log
+
+
+def _weighted(y, prior):
+    """Student's t: each sample as a normal one that counts as much as those so far make it, their moments anew."""
+    log, weights = 0.0, np.zeros(0)
+    for k in range(len(y)):
+        alpha = prior["alpha"] + k / 2
+        weight = np.r_[prior["kappa"], weights]
+        seen = np.r_[prior["mean"], y[:k]]
+        mean = weight @ seen / weight.sum()
+        beta = prior["beta"] + 0.5 * weight @ (seen - mean) ** 2
+        scale = np.sqrt(beta / alpha * (1 + 1 / weight.sum()))
+        log += stats.t.logpdf(y[k], prior["freedom"], mean, scale)
+        standardised = (y[k] - mean) / scale
+        weights = np.r_[weights, (prior["freedom"] + 1) / (prior["freedom"] + standardised**2)]
+    return log
+
+
+def student_evidence_by_quadrature(prior, y):
+    """What ``"student"`` comes close to: the likelihood of t samples integrated over location and squared scale."""
+
+    def integrand(level, log_variance):
+        variance = np.exp(log_variance)
+        density = stats.invgamma.pdf(variance, prior["alpha"], scale=prior["beta"]) * variance
+        density = density * stats.norm.pdf(level, prior["mean"], np.sqrt(variance / prior["kappa"]))
+        return density * np.prod(
+            [stats.t.pdf(value, prior["freedom"], level, np.sqrt(variance)) for value in y], axis=0
+        )
+
+    levels, logs = np.linspace(-40, 40, 2001), np.linspace(-7, 7, 281)
+    values = integrand(levels[:, None], logs[None])
+    return np.log(values.sum() * (levels[1] - levels[0]) * (logs[1] - logs[0]))
 
 
 def start_posterior(observation, prior, x, y, expected_length, min_size=1):

@@ -16,6 +16,7 @@ from shared_data import shared
 
 PRIORS = {
     "normal": {"mean": 0.5, "kappa": 0.3, "alpha": 1.5, "beta": 2.0},
+    "student": {"mean": 0.5, "kappa": 0.3, "alpha": 1.5, "beta": 2.0, "freedom": 4.0},
     "level": {"mean": 0.5, "variance": 4.0, "noise_variance": 1.5},
     "linear": {"mean": 0.5, "kappa": 0.3, "slope_kappa": 0.7, "alpha": 1.5, "beta": 2.0},
     "autoregressive": {"mean": 0.5, "kappa": 0.3, "slope_kappa": 0.7, "alpha": 1.5, "beta": 2.0},
@@ -236,7 +237,7 @@ def test_a_change_prints_as_a_sentence():
 
 
 @pytest.mark.parametrize("stop", [0, 7, 19, 20, 75, 110])
-@pytest.mark.parametrize("observation", ["normal", "linear", "autoregressive", "bernoulli"])
+@pytest.mark.parametrize("observation", ["normal", "student", "linear", "autoregressive", "bernoulli"])
 def test_a_detector_goes_on_from_its_state_to_the_bit(observation, stop):
     y = step(120, 70, 5.0)
     if observation == "bernoulli":
@@ -286,9 +287,10 @@ def test_memory_and_time_of_a_sample_do_not_grow():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"observation": "cauchy"}, pf.exceptions.UnknownNameError, "normal, level, linear, autoregressive, poisson, bernoulli"),
+        ({"observation": "cauchy"}, pf.exceptions.UnknownNameError, "normal, student, level, linear, autoregressive, poisson, bernoulli"),
         ({"prior": {"mean": 0}}, pf.exceptions.ParameterError, "without kappa"),
         ({"prior": PRIORS["normal"] | {"gamma": 1}}, pf.exceptions.ParameterError, "with gamma"),
+        ({"observation": "student", "prior": PRIORS["normal"]}, pf.exceptions.ParameterError, "without freedom"),
         ({"prior": PRIORS["normal"] | {"beta": 0}}, pf.exceptions.ParameterError, "beta = 0"),
         ({"prior": PRIORS["normal"] | {"mean": np.inf}}, pf.exceptions.ParameterError, "finite mean"),
         ({"expected_length": 1.0}, pf.exceptions.ParameterError, "expected_length is 1"),

@@ -15,6 +15,7 @@ from phaseflow.exceptions import NotFiniteError, ParameterError
 
 _LEVEL_SAMPLES = 0.01  # what the prior's mean is worth: levels spread over 1 / sqrt(0.01) = 10 noise deviations
 _NOISE_SHARE = 1 / 6  # alpha for one sample: the noise estimate is worth a third of them
+_FREEDOM = 4.0  # degrees of freedom of heavy tails: one sample in a hundred lies beyond 4.6 scales
 _CORRELATION = 0.5  # standard deviation of the prior of what is left of a sample in the next one
 _MEDIAN_OF_NORMAL = 0.6744897501960817
 
@@ -38,6 +39,8 @@ def default_prior(observation: str, x: NDArray[np.float64], values: NDArray[np.f
         return {"mean": mean, "variance": noise / _LEVEL_SAMPLES, "noise_variance": noise}
     alpha = _NOISE_SHARE * len(values)
     prior = {"mean": mean, "kappa": _LEVEL_SAMPLES, "alpha": alpha, "beta": alpha * noise}
+    if observation == "student":
+        prior["freedom"] = _FREEDOM
     if observation == "linear":
         prior["slope_kappa"] = _LEVEL_SAMPLES * float(x[-1] - x[0]) ** 2
     if observation == "autoregressive":

@@ -4,11 +4,17 @@
 //! | name | samples | prior of a segment | next sample |
 //! |---|---|---|---|
 //! | `normal` | normal, mean m, variance v | v ~ inverse gamma(alpha, beta), m ~ normal(mean, v / kappa) | Student t |
+//! | `student` | Student t about m, squared scale v, `freedom` degrees known | as `normal` | Student t, about |
 //! | `level` | normal, mean m, variance known | m ~ normal(mean, variance) | normal |
 //! | `linear` | normal about c + d (x - first x) | as `normal`; d ~ normal(0, v / `slope_kappa`) | Student t |
 //! | `autoregressive` | normal about c + d (sample before - mean) | as `linear` | Student t |
 //! | `poisson` | counts of rate r | r ~ gamma(alpha, rate beta) | negative binomial |
 //! | `bernoulli` | 0 or 1, probability p of 1 | p ~ beta(alpha, beta) | Bernoulli |
+//!
+//! `student` is the one that is not exact. A t sample is a normal one of variance `v / w`, w gamma about 1 (West 1987);
+//! after each sample w is put at its mean given what was known before, and the sample counts as w of a normal one in the
+//! mean and as w of its square in the spread. The next sample is t with `freedom` degrees however short the segment: with
+//! heavier tails where less is known, a sample far enough out would always be likelier as the first of a new segment.
 
 use std::f64::consts::PI;
 
@@ -25,6 +31,7 @@ pub(super) type Known = [f64; SIZE];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Normal,
+    Student,
     Level,
     Linear,
     Autoregressive,
@@ -33,8 +40,9 @@ enum Family {
 }
 
 impl Family {
-    const NAMED: [(&'static str, Self); 6] = [
+    const NAMED: [(&'static str, Self); 7] = [
         ("normal", Self::Normal),
+        ("student", Self::Student),
         ("level", Self::Level),
         ("linear", Self::Linear),
         ("autoregressive", Self::Autoregressive),
@@ -46,6 +54,7 @@ impl Family {
     fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Normal => &["mean", "kappa", "alpha", "beta"],
+            Self::Student => &["mean", "kappa", "alpha", "beta", "freedom"],
             Self::Level => &["mean", "variance", "noise_variance"],
             Self::Linear | Self::Autoregressive => &["mean", "kappa", "slope_kappa", "alpha", "beta"],
             Self::Poisson | Self::Bernoulli => &["alpha", "beta"],
@@ -58,7 +67,8 @@ impl Family {
 pub struct Observation {
     family: Family,
     fresh: Known,
-    noise_variance: f64,
+    /// What no sample changes: the noise variance of `level`, the degrees of freedom of `student`.
+    known: f64,
 }
 
 impl Observation {
@@ -86,20 +96,26 @@ impl Observation {
                 });
             }
         }
-        let (mut fresh, mut noise_variance) = ([0.0; SIZE], 0.0);
+        let (mut fresh, mut known) = ([0.0; SIZE], 0.0);
         match family {
             Family::Level => {
                 (fresh[0], fresh[1]) = (value("mean")?, 1.0 / value("variance")?);
-                noise_variance = value("noise_variance")?;
+                known = value("noise_variance")?;
+            }
+            Family::Student => {
+                fresh[..4].copy_from_slice(&[value("mean")?, value("kappa")?, value("alpha")?, value("beta")?]);
+                known = value("freedom")?;
             }
             Family::Linear | Family::Autoregressive => {
                 // Mean and slope, their covariance over the noise variance (00, 01, 11), alpha, beta.
                 let (level, slope) = (1.0 / value("kappa")?, 1.0 / value("slope_kappa")?);
                 fresh = [value("mean")?, 0.0, level, 0.0, slope, value("alpha")?, value("beta")?];
             }
-            _ => names.iter().zip(&mut fresh).try_for_each(|(name, known)| value(name).map(|value| *known = value))?,
+            _ => {
+                names.iter().zip(&mut fresh).try_for_each(|(name, number)| value(name).map(|value| *number = value))?
+            }
         }
-        Ok(Self { family, fresh, noise_variance })
+        Ok(Self { family, fresh, known })
     }
 
     /// What is known of a segment without samples.
@@ -140,12 +156,23 @@ impl Observation {
                 after[3] = beta + 0.5 * distance * distance * kappa / (kappa + 1.0);
                 log_student(alpha, beta * (kappa + 1.0) / kappa, distance)
             }
+            Family::Student => {
+                let [mean, kappa, alpha, beta, ..] = *known;
+                let distance = value - mean;
+                let spread = beta * (kappa + 1.0) / kappa;
+                let weight = (self.known + 1.0) / (self.known + distance / spread * alpha * distance);
+                after[0] = mean + weight * distance / (kappa + weight);
+                (after[1], after[2]) = (kappa + weight, alpha + 0.5);
+                after[3] = beta + 0.5 * weight * distance * distance * kappa / (kappa + weight);
+                let half = 0.5 * self.known;
+                log_student(half, spread / alpha * half, distance)
+            }
             Family::Level => {
                 let [mean, precision, ..] = *known;
                 let distance = value - mean;
-                after[1] = precision + 1.0 / self.noise_variance;
-                after[0] = mean + distance / (self.noise_variance * after[1]);
-                let variance = 1.0 / precision + self.noise_variance;
+                after[1] = precision + 1.0 / self.known;
+                after[0] = mean + distance / (self.known * after[1]);
+                let variance = 1.0 / precision + self.known;
                 -0.5 * ((2.0 * PI * variance).ln() + distance * distance / variance)
             }
             Family::Linear | Family::Autoregressive => {
