@@ -4,8 +4,9 @@ from phaseflow.changepoint.convexity import non_convexity
 from phaseflow.changepoint.detection import detect
 from phaseflow.changepoint.evaluation import Evaluation, evaluate_changepoints
 from phaseflow.changepoint.many import detect_many
-from phaseflow.changepoint.online import OnlineChange, OnlineDetector, run_length_posterior
+from phaseflow.changepoint.online import OnlineChange, OnlineDetector
 from phaseflow.changepoint.path import detect_path
+from phaseflow.changepoint.run_length import run_length_posterior
 from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.changepoint.windows import detect_windows
 from phaseflow.discovery import q_values
