@@ -142,6 +142,13 @@ def test_rows_that_are_nearly_parallel_cost_no_digits():
     assert (table["dimensionality"] <= table["leverage"]).all()
 
 
+@pytest.mark.parametrize("size", [2, 5])
+def test_features_as_many_as_dimensions_have_a_leverage_of_one_however_near_its_rows_are(size):
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=size) + 2.0**-27 * rng.normal(size=(size, size))
+    np.testing.assert_allclose(pf.feature_geometry(W)["leverage"].to_numpy(), 1, rtol=1e-13)
+
+
 def test_a_stack_is_measured_matrix_by_matrix():
     stack = np.random.default_rng(1).normal(size=(2, 3, 4, 6))
     found = pf.feature_dimensionality(stack)
