@@ -10,6 +10,7 @@ import phaseflow as pf
 import phaseflow.exceptions
 from oracles.changepoint import RestrictedLikelihood, benjamini_hochberg, window_statistic
 from phaseflow import _core
+from phaseflow.changepoint import windows
 from phaseflow.discovery import discoveries
 
 STEP = np.logspace(1, 4, 120)
@@ -322,3 +323,28 @@ def test_the_callers_arrays_stay_as_they_are():
     before = curves.copy()
     pf.detect_windows(curves, x=STEP)
     assert np.array_equal(curves, before)
+
+
+def test_many_variances_read_off_leave_the_shared_grid_where_it_is(monkeypatch):
+    made = []
+
+    class Counted:
+        def __init__(self, x, variance, **options):
+            made.append(variance is None)
+
+        def detect(self, curves, **options):
+            columns = ("series", "start", "start_lower", "start_upper", "end", "end_lower", "end_upper", "size",
+                       "size_lower", "size_upper", "p_value")  # fmt: skip
+            return {name: np.zeros(0, np.int64 if name == "series" else float) for name in columns}, np.ones(
+                len(curves)
+            )
+
+    monkeypatch.setattr(windows._core, "WindowDetector", Counted)
+    x = np.arange(1.0, 61.0) + 0.125  # a grid that no other test meets in the cache
+    random = np.random.default_rng(0)
+    even = random.normal(0, 1, 60)
+    uneven = random.normal(0, 1, (40, 60)) * np.exp(-np.arange(60) / 12)
+    for curves in (even, uneven, even):
+        pf.detect_windows(curves, x=x, variance="auto")
+    assert len(made) > 30
+    assert made.count(True) == 1

@@ -155,7 +155,8 @@ def detect_windows(
 
     def detector(x: NDArray[np.float64], shape: NDArray[np.float64] | None) -> "_core.WindowDetector":
         known = None if shape is None else shape.tobytes()
-        return _grid(x.tobytes(), known, scale, base, flank, max_width, simulations, seed)
+        kept = _grid_of_one_curve if read_off and known is not None else _grid
+        return kept(x.tobytes(), known, scale, base, flank, max_width, simulations, seed)
 
     tables, p_values = [], np.ones(len(rows))
     for members, present in by_present_samples(rows):
@@ -207,8 +208,7 @@ def _still_sure(columns: dict[str, NDArray[Any]], least: NDArray[np.float64], le
     return {name: values[p_values <= level] for name, values in (columns | {schema.P_VALUE: p_values}).items()}
 
 
-@lru_cache(maxsize=_KEPT_GRIDS)
-def _grid(
+def _new_grid(
     x: bytes,
     variance: bytes | None,
     scale: str,
@@ -228,3 +228,8 @@ def _grid(
         simulations=simulations,
         seed=seed,
     )
+
+
+_grid = lru_cache(maxsize=_KEPT_GRIDS)(_new_grid)
+# Variances read off curves are seldom met again: they must not push out the grids that all curves share.
+_grid_of_one_curve = lru_cache(maxsize=_KEPT_GRIDS)(_new_grid)
