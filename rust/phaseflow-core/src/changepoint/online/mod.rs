@@ -4,9 +4,11 @@ mod announce;
 mod log_gamma;
 mod moments;
 mod observation;
+mod posterior;
 mod run_length;
 
 pub use announce::{Change, Watch};
 pub use moments::Moments;
 pub use observation::Observation;
-pub use run_length::{Posterior, Row, RunLengths, Settings, posterior};
+pub use posterior::{Posterior, Row, posterior};
+pub use run_length::{RunLengths, Settings};
