@@ -1,5 +1,7 @@
 """Eigenvalues of factored circuits and the copying statistic: by hand, against LAPACK on the whole matrix, edges."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,10 +104,11 @@ def test_eigenvalues_of_integers_are_exact_to_rounding():
 
 
 def test_a_small_eigenvalue_beside_a_large_one_keeps_its_digits():
-    # x² - x - c has the roots 1 + c and -c (1 - c), but for terms of the order of c³ and, beside 1, of c².
+    # The roots of x² - x - c, the smaller as the product of both over the larger: their difference would lose it.
     for c in (1e-6, 1e-9, 1e-20):
         found = pf.factored_eigenvalues(np.array([[1.0, 1.0], [c, 0.0]]), np.eye(2))
-        assert found.real.tolist() == pytest.approx([1 + c, -c * (1 - c)], rel=1e-14, abs=0)
+        larger = (1 + math.sqrt(1 + 4 * c)) / 2
+        assert found.real.tolist() == pytest.approx([larger, -c / larger], rel=1e-14, abs=0)
 
 
 def test_a_stack_of_factors_is_taken_circuit_by_circuit():
