@@ -8,9 +8,9 @@ use std::ops::{Add, Mul, Sub};
 use super::compact::Head;
 use super::entropy::RowSums;
 use super::panels::Panels;
-use crate::exponential::exp;
+use crate::exponential::exp_by;
 use crate::tensor::Element;
-use crate::vectorize::vectorize;
+use crate::vectorize::{has_wide_registers, vectorize};
 
 /// What a row is computed in.
 pub(crate) trait Lane:
@@ -21,8 +21,8 @@ pub(crate) trait Lane:
     fn take<T: Element>(from: &[T], into: &mut [Self]);
     /// `a · b + c`, rounded once where `FUSED` says that the machine has an instruction for it.
     fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self;
-    fn exp(self) -> Self;
-    /// Every row of a head, in panels of as many keys as fill two registers.
+    fn exp<const FUSED: bool>(self) -> Self;
+    /// Every row of a head, in panels laid out for the machine's registers.
     fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums));
 }
 
@@ -42,11 +42,14 @@ impl Lane for f64 {
         if FUSED { a.mul_add(b, c) } else { a * b + c }
     }
     #[inline(always)]
-    fn exp(self) -> Self {
-        exp(self)
+    fn exp<const FUSED: bool>(self) -> Self {
+        exp_by::<FUSED>(self)
     }
     fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
-        Panels::<Self, 8>::new(head).each_row(each);
+        match has_wide_registers() {
+            true => Panels::<Self, 12, 8>::new(head).each_row(each),
+            false => Panels::<Self, 6, 4>::new(head).each_row(each),
+        }
     }
 }
 
@@ -63,17 +66,20 @@ impl Lane for f32 {
         if FUSED { a.mul_add(b, c) } else { a * b + c }
     }
     #[inline(always)]
-    fn exp(self) -> Self {
-        single_exp(self)
+    fn exp<const FUSED: bool>(self) -> Self {
+        single_exp::<FUSED>(self)
     }
     fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
-        Panels::<Self, 16>::new(head).each_row(each);
+        match has_wide_registers() {
+            true => Panels::<Self, 12, 16>::new(head).each_row(each),
+            false => Panels::<Self, 6, 8>::new(head).each_row(each),
+        }
     }
 }
 
 /// `exp(x)` in single precision; NaN of NaN.
 #[inline(always)]
-fn single_exp(x: f32) -> f32 {
+fn single_exp<const FUSED: bool>(x: f32) -> f32 {
     /// 1.5 · 2^23.
     const INTEGER: f32 = 12_582_912.0;
     /// ln 2 to nine bits, so that a multiple of it is exact, and the rest of it.
@@ -83,17 +89,18 @@ fn single_exp(x: f32) -> f32 {
     const MOST: f32 = 88.0;
     let clamped = if x < LEAST { LEAST } else { x };
     let clamped = if clamped > MOST { MOST } else { clamped };
-    let shifted = clamped * std::f32::consts::LOG2_E + INTEGER;
+    let multiply_add = f32::multiply_add::<FUSED>;
+    let shifted = multiply_add(clamped, std::f32::consts::LOG2_E, INTEGER);
     let k = shifted - INTEGER;
-    let r = (clamped - k * LN2_HIGH) - k * LN2_LOW;
+    let r = multiply_add(k, -LN2_LOW, multiply_add(k, -LN2_HIGH, clamped));
     let series = 1.0 / 5_040.0;
-    let series = series * r + 1.0 / 720.0;
-    let series = series * r + 1.0 / 120.0;
-    let series = series * r + 1.0 / 24.0;
-    let series = series * r + 1.0 / 6.0;
-    let series = series * r + 0.5;
-    let series = series * r + 1.0;
-    let series = series * r + 1.0;
+    let series = multiply_add(series, r, 1.0 / 720.0);
+    let series = multiply_add(series, r, 1.0 / 120.0);
+    let series = multiply_add(series, r, 1.0 / 24.0);
+    let series = multiply_add(series, r, 1.0 / 6.0);
+    let series = multiply_add(series, r, 0.5);
+    let series = multiply_add(series, r, 1.0);
+    let series = multiply_add(series, r, 1.0);
     let power = f32::from_bits(series.to_bits().wrapping_add(shifted.to_bits() << 23));
     let power = if x < LEAST { 0.0 } else { power };
     if x > MOST { f32::INFINITY } else { power }
@@ -106,16 +113,18 @@ mod tests {
 
     #[test]
     fn the_ends_are_zero_one_infinity_and_nan() {
-        let singles = [f32::NEG_INFINITY, -88.0, 0.0, 89.0, f32::INFINITY].map(single_exp);
+        let singles = [f32::NEG_INFINITY, -88.0, 0.0, 89.0, f32::INFINITY].map(single_exp::<false>);
         assert_eq!(singles, [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY]);
-        assert!(single_exp(f32::NAN).is_nan());
+        assert!(single_exp::<false>(f32::NAN).is_nan());
     }
 
     proptest! {
         #[test]
         fn it_agrees_with_the_library_in_single_precision(x in -87.0_f32..88.0) {
             let expected = f64::from(x).exp();
-            prop_assert!((f64::from(single_exp(x)) - expected).abs() <= 2.0 * f64::from(f32::EPSILON) * expected);
+            for exp in [single_exp::<false>, single_exp::<true>] {
+                prop_assert!((f64::from(exp(x)) - expected).abs() <= 2.0 * f64::from(f32::EPSILON) * expected);
+            }
         }
     }
 }

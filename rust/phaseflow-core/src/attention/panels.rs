@@ -15,30 +15,36 @@
 use super::compact::Head;
 use super::entropy::RowSums;
 use super::lane::Lane;
-use crate::vectorize::vectorize_fused;
+use crate::vectorize::vectorize_laid_out;
 
-/// Partial sums of a row, added side by side.
-const LANES: usize = 8;
 /// Numbers that are added up as they are, before the sum goes on in double precision.
 const ADDED: usize = 4;
 
-/// Queries that are taken at once: with two registers of keys each, twelve of sums, which keeps the arithmetic busy
-/// while it waits for the ones before and leaves room for what they are made of.
-const QUERIES: usize = 6;
+/// Registers of keys in a panel.
+const REGISTERS: usize = 2;
 
-/// The queries and keys of a head in panels, of `KEYS` keys.
-pub(super) struct Panels<L, const KEYS: usize> {
+/// The queries and keys of a head in panels of `QUERIES` queries and two registers of keys, `LANES` numbers each.
+///
+/// With six queries twelve registers hold the sums, which keeps the arithmetic busy while it waits for the ones before
+/// and leaves room for what they are made of; machines of thirty-two [wide](crate::vectorize::has_wide_registers) ones take twelve.
+pub(super) struct Panels<L, const QUERIES: usize, const LANES: usize> {
+    /// `(panel, d_head, QUERIES)`, zeros behind the last.
     queries: Vec<L>,
+    /// `(panel, d_head, REGISTERS, LANES)`, zeros behind the last.
     keys: Vec<L>,
     log_sum_exp: Vec<L>,
     width: usize,
 }
 
-impl<L: Lane, const KEYS: usize> Panels<L, KEYS> {
+impl<L: Lane, const QUERIES: usize, const LANES: usize> Panels<L, QUERIES, LANES> {
+    const KEYS: usize = REGISTERS * LANES;
+    /// Laid out for wide registers.
+    const WIDE: bool = size_of::<[L; LANES]>() == 64;
+
     pub(super) fn new(head: &Head<'_, L>) -> Self {
         Self {
-            queries: in_panels::<L, QUERIES>(head.queries, head.width),
-            keys: in_panels::<L, KEYS>(head.keys, head.width),
+            queries: in_panels(head.queries, head.width, QUERIES),
+            keys: in_panels(head.keys, head.width, Self::KEYS),
             log_sum_exp: head.log_sum_exp.to_vec(),
             width: head.width,
         }
@@ -47,26 +53,31 @@ impl<L: Lane, const KEYS: usize> Panels<L, KEYS> {
     /// Calls `each` with every query in order, what it attends to, the keys up to itself, and the sums of that row.
     pub(super) fn each_row(&self, mut each: impl FnMut(usize, &[L], RowSums)) {
         let context = self.log_sum_exp.len();
-        let room = context.next_multiple_of(KEYS);
+        let room = context.next_multiple_of(Self::KEYS);
         let mut rows = vec![L::default(); QUERIES * room];
         let mut sums = [RowSums::default(); QUERIES];
         for first in (0..context).step_by(QUERIES) {
-            let queries = first..context.min(first + QUERIES);
-            vectorize_fused(
+            vectorize_laid_out(
+                Self::WIDE,
                 #[inline(always)]
-                |fused| {
-                    if fused {
-                        self.logarithms::<true>(first, &mut rows, room);
-                    } else {
-                        self.logarithms::<false>(first, &mut rows, room);
-                    }
-                    for (query, row) in queries.clone().zip(rows.chunks_exact_mut(room)) {
-                        sums[query - first] = rebuild(&mut row[..=query], self.log_sum_exp[query]);
-                    }
+                |fused| match fused {
+                    true => self.rebuild::<true>(first, &mut rows, room, &mut sums),
+                    false => self.rebuild::<false>(first, &mut rows, room, &mut sums),
                 },
             );
-            for (query, row) in queries.zip(rows.chunks_exact(room)) {
-                each(query, &row[..=query], sums[query - first]);
+            for (query, (row, &sums)) in (first..context).zip(rows.chunks_exact(room).zip(&sums)) {
+                each(query, &row[..=query], sums);
+            }
+        }
+    }
+
+    /// Rows and sums of the panel of queries that begins with `first`.
+    #[inline(always)]
+    fn rebuild<const FUSED: bool>(&self, first: usize, rows: &mut [L], room: usize, sums: &mut [RowSums; QUERIES]) {
+        self.products::<FUSED>(first, rows, room);
+        for (query, (row, sums)) in rows.chunks_exact_mut(room).zip(sums).enumerate() {
+            if let Some(&log_sum_exp) = self.log_sum_exp.get(first + query) {
+                *sums = exponentials::<L, FUSED, LANES>(&mut row[..=first + query], log_sum_exp);
             }
         }
     }
@@ -74,34 +85,47 @@ impl<L: Lane, const KEYS: usize> Panels<L, KEYS> {
     /// The products of the panel of queries that begins with `first`, with all keys that one of them may see.
     // Plain loops: what a closure or an iterator's adapter hides may be compiled for the narrower registers.
     #[inline(always)]
-    fn logarithms<const FUSED: bool>(&self, first: usize, rows: &mut [L], room: usize) {
+    fn products<const FUSED: bool>(&self, first: usize, rows: &mut [L], room: usize) {
         let queries = self.queries[first * self.width..][..QUERIES * self.width].as_chunks::<QUERIES>().0;
         let last = (first + QUERIES - 1).min(self.log_sum_exp.len() - 1);
-        for panel in 0..=last / KEYS {
-            let keys = self.keys[panel * KEYS * self.width..][..KEYS * self.width].as_chunks::<KEYS>().0;
-            let mut sums = [[L::default(); KEYS]; QUERIES];
-            for (numbers, line) in queries.iter().zip(keys) {
+        for panel in 0..=last / Self::KEYS {
+            let keys = &self.keys[panel * Self::KEYS * self.width..][..Self::KEYS * self.width];
+            let keys = keys.as_chunks::<LANES>().0.as_chunks::<REGISTERS>().0;
+            let mut sums = [[[L::default(); LANES]; REGISTERS]; QUERIES];
+            for (numbers, registers) in queries.iter().zip(keys) {
                 for query in 0..QUERIES {
-                    for key in 0..KEYS {
-                        sums[query][key] = L::multiply_add::<FUSED>(numbers[query], line[key], sums[query][key]);
+                    for register in 0..REGISTERS {
+                        add_products::<L, FUSED, LANES>(
+                            numbers[query],
+                            &registers[register],
+                            &mut sums[query][register],
+                        );
                     }
                 }
             }
             for query in 0..QUERIES {
-                rows[query * room + panel * KEYS..][..KEYS].copy_from_slice(&sums[query]);
+                rows[query * room + panel * Self::KEYS..][..Self::KEYS].copy_from_slice(sums[query].as_flattened());
             }
         }
     }
 }
 
-/// Vectors `(pos, width)` in panels of `SIDE`: `(panel, width, SIDE)`, zeros behind the last.
-fn in_panels<L: Lane, const SIDE: usize>(vectors: &[L], width: usize) -> Vec<L> {
+/// One register: `sums += query · keys`.
+#[inline(always)]
+fn add_products<L: Lane, const FUSED: bool, const LANES: usize>(query: L, keys: &[L; LANES], sums: &mut [L; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] = L::multiply_add::<FUSED>(query, keys[lane], sums[lane]);
+    }
+}
+
+/// Vectors `(pos, width)` in panels of so many positions: `(panel, width, side)`, zeros behind the last.
+fn in_panels<L: Lane>(vectors: &[L], width: usize, side: usize) -> Vec<L> {
     let width_or_one = width.max(1);
-    let mut panels = vec![L::default(); (vectors.len() / width_or_one).div_ceil(SIDE) * SIDE * width];
+    let mut panels = vec![L::default(); (vectors.len() / width_or_one).div_ceil(side) * side * width];
     for (position, vector) in vectors.chunks_exact(width_or_one).enumerate() {
-        let panel = &mut panels[position / SIDE * SIDE * width..];
-        for (line, &number) in panel.chunks_exact_mut(SIDE).zip(vector) {
-            line[position % SIDE] = number;
+        let panel = &mut panels[position / side * side * width..];
+        for (line, &number) in panel.chunks_exact_mut(side).zip(vector) {
+            line[position % side] = number;
         }
     }
     panels
@@ -109,24 +133,26 @@ fn in_panels<L: Lane, const SIDE: usize>(vectors: &[L], width: usize) -> Vec<L> 
 
 /// Turns products into `p = exp(product - lse)`; the sums of `p` and of `-p ln p`, 0 at 0.
 #[inline(always)]
-fn rebuild<L: Lane>(row: &mut [L], log_sum_exp: L) -> RowSums {
+fn exponentials<L: Lane, const FUSED: bool, const LANES: usize>(row: &mut [L], log_sum_exp: L) -> RowSums {
     let (mut entropy, mut mass) = ([0.0; LANES], [0.0; LANES]);
-    let (chunks, rest) = row.as_chunks_mut::<{ LANES * ADDED }>();
-    for chunk in chunks {
-        rebuild_chunk(chunk, log_sum_exp, &mut entropy, &mut mass);
+    let mut chunks = row.chunks_exact_mut(LANES * ADDED);
+    for chunk in &mut chunks {
+        exponentials_of_chunk::<L, FUSED, LANES>(chunk, log_sum_exp, &mut entropy, &mut mass);
     }
     // The last few in registers as full as the others: what is infinitely unlikely adds nothing.
-    let mut last = [L::narrow(f64::NEG_INFINITY); LANES * ADDED];
+    let rest = chunks.into_remainder();
+    let mut last = [[L::narrow(f64::NEG_INFINITY); LANES]; ADDED];
+    let last = last.as_flattened_mut();
     last[..rest.len()].copy_from_slice(rest);
-    rebuild_chunk(&mut last, log_sum_exp, &mut entropy, &mut mass);
+    exponentials_of_chunk::<L, FUSED, LANES>(last, log_sum_exp, &mut entropy, &mut mass);
     rest.copy_from_slice(&last[..rest.len()]);
     RowSums { entropy: 0.0 - entropy.iter().sum::<f64>(), mass: mass.iter().sum() }
 }
 
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "the same loop over zipped iterators takes half as long again")]
-fn rebuild_chunk<L: Lane>(
-    chunk: &mut [L; LANES * ADDED],
+fn exponentials_of_chunk<L: Lane, const FUSED: bool, const LANES: usize>(
+    chunk: &mut [L],
     log_sum_exp: L,
     entropy: &mut [f64; LANES],
     mass: &mut [f64; LANES],
@@ -135,7 +161,7 @@ fn rebuild_chunk<L: Lane>(
     for numbers in chunk.as_chunks_mut::<LANES>().0 {
         for lane in 0..LANES {
             let logarithm = numbers[lane] - log_sum_exp;
-            let p = logarithm.exp();
+            let p = logarithm.exp::<FUSED>();
             numbers[lane] = p;
             entries[lane] = entries[lane] + p;
             terms[lane] = terms[lane] + if p == L::default() { p } else { p * logarithm };

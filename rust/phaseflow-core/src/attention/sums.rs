@@ -7,10 +7,13 @@ use super::input::Rows;
 use super::lane::Lane;
 use super::metric::{ENTROPY, FIRST, NEAREST, PREVIOUS, SUMS};
 use super::token_index::Example;
-use crate::tensor::Element;
+use crate::tensor::{Element, prefetch};
 
 /// How far the sum of a row may be from 1: rows rounded to bfloat16 entry by entry stay within 0.004.
 pub(super) const ROW_TOLERANCE: f64 = 0.01;
+
+/// Rows that memory is asked for before their turn.
+const AHEAD: usize = 2;
 
 /// Sums over the queries of one head on one example, and what is wrong with its rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -34,6 +37,11 @@ impl Sums {
         let mut sums = Self::default();
         let mut copy = Vec::new();
         for query in 0..context {
+            if query + AHEAD < context
+                && let Some(row) = rows.row(query + AHEAD).to_slice()
+            {
+                prefetch(row);
+            }
             let row = rows.row(query);
             let row = match row.to_slice() {
                 Some(row) => row,

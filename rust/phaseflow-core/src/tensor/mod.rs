@@ -2,7 +2,9 @@
 
 mod element;
 mod half_precision;
+mod prefetch;
 mod view;
 
 pub use element::{Dtype, Element};
+pub(crate) use prefetch::prefetch;
 pub use view::TensorView;
