@@ -107,10 +107,10 @@ impl<T: Element> Rows<'_, T> {
     }
 
     /// One entry, `key <= query`.
-    pub(super) fn at(&self, query: usize, key: usize) -> T {
+    pub(super) fn at(&self, query: usize, key: usize) -> &T {
         match self {
-            Self::Dense(rows) => rows[(query, key)],
-            Self::Packed(entries) => entries[triangle(query) + key],
+            Self::Dense(rows) => &rows[(query, key)],
+            Self::Packed(entries) => &entries[triangle(query) + key],
         }
     }
 }

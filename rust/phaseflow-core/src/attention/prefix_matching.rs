@@ -11,11 +11,11 @@
 use ndarray::{ArrayView2, ArrayViewD};
 use rayon::prelude::*;
 
-use super::compact::Compact;
-use super::input::Input;
+use super::compact::{Compact, OwnedHead};
+use super::input::{Input, Rows};
 use super::tally::{self, Tally};
 use super::targets::Targets;
-use crate::tensor::{Element, TensorView};
+use crate::tensor::{Element, TensorView, prefetch};
 use crate::{Cancel, Error, Result, with_view};
 
 /// What is averaged.
@@ -80,10 +80,7 @@ pub fn prefix_matching_score(
     with_view!(pattern, |pattern| {
         let Input { pattern, tokens } = Input::new(pattern.view(), tokens)?;
         let (_, heads) = pattern.batch_and_heads();
-        score(tokens, heads, how, cancel, |example, head| {
-            let rows = pattern.rows(example, head);
-            move |query, key| rows.at(query, key).to_f64()
-        })
+        score(tokens, heads, how, cancel, |example, head| pattern.rows(example, head))
     })
 }
 
@@ -96,19 +93,41 @@ pub fn prefix_matching_score_of_compact(
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
     let (lengths, tokens) = compact.check(tokens)?;
-    score(tokens, lengths.heads, how, cancel, |example, head| {
-        let head = compact.head::<f64>(lengths, example, head);
-        move |query, key| head.as_head().at(query, key)
-    })
+    score(tokens, lengths.heads, how, cancel, |example, head| compact.head::<f64>(lengths, example, head))
 }
 
-/// `entries_of` an example and a head is a function of (query, key).
-fn score<Entry: Fn(usize, usize) -> f64>(
+/// The entries of one head on one example.
+trait Entries {
+    fn at(&self, query: usize, key: usize) -> f64;
+    /// Asks memory for entries of a query whose turn is to come.
+    fn prefetch(&self, _query: usize, _keys: &[u32]) {}
+}
+
+impl<T: Element> Entries for Rows<'_, T> {
+    fn at(&self, query: usize, key: usize) -> f64 {
+        self.at(query, key).to_f64()
+    }
+    fn prefetch(&self, query: usize, keys: &[u32]) {
+        keys.iter().for_each(|&key| prefetch(std::slice::from_ref(self.at(query, key as usize))));
+    }
+}
+
+impl Entries for OwnedHead<f64> {
+    fn at(&self, query: usize, key: usize) -> f64 {
+        self.as_head().at(query, key)
+    }
+}
+
+/// Queries whose entries memory is asked for before their turn: few of a row are read, each of a place of its own.
+const AHEAD: usize = 8;
+
+/// `entries_of` an example and a head.
+fn score<E: Entries>(
     tokens: ArrayView2<'_, i64>,
     heads: usize,
     how: PrefixMatching,
     cancel: &Cancel,
-    entries_of: impl Fn(usize, usize) -> Entry + Sync,
+    entries_of: impl Fn(usize, usize) -> E + Sync,
 ) -> Result<Vec<f64>> {
     let (batch, context) = tokens.dim();
     let targets: Vec<Targets> =
@@ -116,16 +135,18 @@ fn score<Entry: Fn(usize, usize) -> f64>(
     let score_of_head = |head| {
         let tally = |example: usize| {
             cancel.check()?;
-            let entry = entries_of(example, head);
+            let entries = entries_of(example, head);
             let targets = &targets[example];
+            let keys_of = |query| match targets.of(query) {
+                [.., latest] if how.reduce == Reduce::Nearest => std::slice::from_ref(latest),
+                keys => keys,
+            };
             let mut sum = 0.0;
             for query in 0..context {
-                let keys = match targets.of(query) {
-                    [] => continue,
-                    [.., latest] if how.reduce == Reduce::Nearest => std::slice::from_ref(latest),
-                    keys => keys,
-                };
-                sum += keys.iter().fold(0.0, |sum, &key| sum + entry(query, key as usize));
+                if query + AHEAD < context {
+                    entries.prefetch(query + AHEAD, keys_of(query + AHEAD));
+                }
+                sum += keys_of(query).iter().fold(0.0, |sum, &key| sum + entries.at(query, key as usize));
             }
             let count = if how.reduce == Reduce::Mean { targets.n_entries() } else { targets.n_queries() };
             Ok(Tally { sum, count })
