@@ -172,3 +172,73 @@ fn exponentials_of_chunk<L: Lane, const FUSED: bool, const LANES: usize>(
         mass[lane] += entries[lane].to_f64();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Rows and their sums, from the definition.
+    fn by_definition(head: &Head<'_, f64>) -> Vec<(Vec<f64>, RowSums)> {
+        let vector = |of: &[f64], position: usize| of[position * head.width..(position + 1) * head.width].to_vec();
+        let entry = |query: usize, key: usize| {
+            let pairs = vector(head.queries, query).into_iter().zip(vector(head.keys, key));
+            (pairs.map(|(q, k)| q * k).sum::<f64>() - head.log_sum_exp[query]).exp()
+        };
+        let row = |query: usize| (0..=query).map(|key| entry(query, key)).collect::<Vec<_>>();
+        let sums =
+            |row: &[f64]| RowSums { entropy: -row.iter().map(|p| p * p.ln()).sum::<f64>(), mass: row.iter().sum() };
+        (0..head.log_sum_exp.len()).map(|query| (row(query), sums(&row(query)))).collect()
+    }
+
+    /// What a layout finds: as the machine runs it, and without fused products.
+    fn both<L: Lane, const QUERIES: usize, const LANES: usize>(head: &Head<'_, L>) -> [Vec<(Vec<f64>, RowSums)>; 2] {
+        let panels = Panels::<L, QUERIES, LANES>::new(head);
+        let wide = |row: &[L]| row.iter().map(|entry| entry.to_f64()).collect::<Vec<_>>();
+        let mut machine = Vec::new();
+        panels.each_row(|_, row, sums| machine.push((wide(row), sums)));
+        let context = head.log_sum_exp.len();
+        let room = context.next_multiple_of(Panels::<L, QUERIES, LANES>::KEYS);
+        let (mut rows, mut sums) = (vec![L::default(); QUERIES * room], [RowSums::default(); QUERIES]);
+        let mut plain = Vec::new();
+        for first in (0..context).step_by(QUERIES) {
+            panels.rebuild::<false>(first, &mut rows, room, &mut sums);
+            let found = (first..context).zip(rows.chunks_exact(room).zip(&sums));
+            plain.extend(found.map(|(query, (row, &sums))| (wide(&row[..=query]), sums)));
+        }
+        [machine, plain]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_layout_rebuilds_the_same_rows(context in 1..70_usize, width in 0..9_usize, seed in 0..u32::MAX) {
+            let mut state = seed;
+            let mut number = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Exact in single precision.
+                f64::from(state >> 16) / 16_384.0 - 2.0
+            };
+            let (queries, keys): (Vec<_>, Vec<_>) = (0..context * width).map(|_| (number(), number())).unzip();
+            let log_sum_exp: Vec<_> = (0..context).map(|_| number() + 3.0).collect();
+            let head = Head { queries: &queries, keys: &keys, log_sum_exp: &log_sum_exp, width };
+            let expected = by_definition(&head);
+            let [queries, keys, log_sum_exp] =
+                [&queries, &keys, &log_sum_exp].map(|of| of.iter().map(|&x| x as f32).collect::<Vec<_>>());
+            let single = Head { queries: &queries, keys: &keys, log_sum_exp: &log_sum_exp, width };
+            let doubles = [both::<f64, 6, 4>(&head), both::<f64, 12, 8>(&head)].into_iter().flatten();
+            let singles = [both::<f32, 6, 8>(&single), both::<f32, 12, 16>(&single)].into_iter().flatten();
+            for (rows, tolerance) in doubles.map(|rows| (rows, 1e-13)).chain(singles.map(|rows| (rows, 2e-5))) {
+                prop_assert_eq!(rows.len(), context);
+                for ((row, sums), (expected_row, expected)) in rows.iter().zip(&expected) {
+                    let near = |a: f64, b: f64, scale: f64| (a - b).abs() <= tolerance * scale;
+                    prop_assert_eq!(row.len(), expected_row.len());
+                    prop_assert!(row.iter().zip(expected_row).all(|(&a, &b)| near(a, b, b)));
+                    prop_assert!(near(sums.mass, expected.mass, expected.mass));
+                    let scale = expected_row.iter().map(|p| p + (p * p.ln()).abs()).sum();
+                    prop_assert!(near(sums.entropy, expected.entropy, scale));
+                }
+            }
+        }
+    }
+}
