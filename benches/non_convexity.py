@@ -2,6 +2,7 @@
 
 python benches/non_convexity.py                                # a few minutes on two cores
 python benches/non_convexity.py --curves 100 --samples 60
+python benches/non_convexity.py --resume cases.jsonl           # goes on where a run with the same file was stopped
 
 Size: share of convex curves in which a stretch is found at level 0.05. Power: of the same curves less a drop of some
 noise deviations, straight in x over a tenth of its range from the middle on (the first half of a logarithmic x), the
@@ -9,6 +10,8 @@ share in which a stretch is found that meets the corner where the drop begins; a
 """
 
 import argparse
+import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,25 +23,33 @@ import phaseflow as pf
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=400, help="simulated curves a row")
-    parser.add_argument("--samples", type=int, nargs="+", default=[30, 100, 300, 1000])
+    parser.add_argument("--samples", type=int, nargs="+", default=[30, 60, 100, 300, 1000])
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=list(GRIDS))
     parser.add_argument("--smooth", nargs="+", choices=SMOOTH, default=list(SMOOTH))
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
-    parser.add_argument("--drops", type=float, nargs="+", default=[6, 12, 25], help="in noise deviations")
+    parser.add_argument("--drops", type=float, nargs="+", default=[6, 12, 25, 50], help="in noise deviations")
+    parser.add_argument("--resume", type=Path, help="file that keeps every case; those in it are not run again")
     parser.add_argument("--record", default="non_convexity", help="name of the file under benches/record")
     options = parser.parse_args()
     print(__doc__)
-    cases = []
+    kept = options.resume is not None and options.resume.exists()
+    cases = [json.loads(line) for line in options.resume.read_text().splitlines()] if kept else []
+    done = [tuple(case[name] for name in ("samples", "grid", "smooth", "noise")) for case in cases]
     for n_samples in options.samples:
         # Four times the work for four times the samples; fewer curves are enough to see that nothing changes.
-        curves = max(options.curves * 100 // max(n_samples, 100), 100)
+        curves = max(options.curves * 100 // max(n_samples, 100), options.curves // 4)
         for spacing in options.grids:
             for smooth in options.smooth:
                 for noise in options.noise:
+                    if (n_samples, spacing, smooth, noise) in done:
+                        continue
                     setting = {"samples": n_samples, "grid": spacing, "smooth": smooth, "noise": noise}
                     cases.append(setting | row(GRIDS[spacing](n_samples), smooth, noise, curves, options))
                     print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
-    table = pl.DataFrame(cases)
+                    if options.resume is not None:
+                        with options.resume.open("a") as file:
+                            file.write(json.dumps(cases[-1]) + "\n")
+    table = pl.DataFrame(cases, infer_schema_length=None)
     print(
         table.group_by("samples", "noise", maintain_order=True).agg(
             pl.col("size").mean(), pl.col("size").max().alias("largest size"), pl.col("^power.*$").mean()

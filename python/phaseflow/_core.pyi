@@ -33,6 +33,7 @@ __all__ = [
     "head_scores_of_compact",
     "in_context_learning_interval",
     "in_context_learning_score",
+    "log_derivative",
     "loss_gram",
     "loss_log_derivative",
     "loss_log_derivative_error",
@@ -49,6 +50,7 @@ __all__ = [
     "read_shard_header",
     "run_length_posterior",
     "scan_head_scores",
+    "scan_losses",
     "single_changes",
     "write_file",
     "write_shard",
@@ -193,6 +195,16 @@ def in_context_learning_interval(
 ) -> NDArray[np.float64]: ...
 def loss_log_derivative(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
 def loss_log_derivative_error(per_token_loss: Any, bandwidth: float, threads: int | None) -> NDArray[np.float64]: ...
+def log_derivative(
+    mean: NDArray[np.float64], standard_error: NDArray[np.float64], bandwidth: float
+) -> NDArray[np.float64]: ...
+def scan_losses(
+    tensors: Sequence[StoredTensor],
+    tokens: Sequence[tuple[int, int, float] | None],
+    keep: bool,
+    threads: int | None,
+    progress: Callable[[int], object] | None,
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | Exception]: ...
 def loss_gram(
     losses: Sequence[Any], start: int, stop: int, threads: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]: ...

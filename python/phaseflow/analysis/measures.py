@@ -1,27 +1,26 @@
-"""What is computed from each stored tensor of a step: one small class a measure, some columns a tensor.
+"""What is computed from the losses of every step: one small class a measure, some columns a tensor.
 
-A measure says which tensors it reads (by the prefix of their names), which parameters its numbers depend on (they
-name its results on disk), and computes the rows of one tensor. Everything else, which steps are new, where results
-are kept, is the same for all of them and lives in :mod:`phaseflow.analysis.tables`. Attention is read otherwise, many
-tensors at a time: :mod:`phaseflow.analysis.patterns`.
+A measure says which tensors it reads (by the prefix of their names), which tokens it compares, which parameters its
+numbers depend on (they name its results on disk), and computes the rows of many tensors from what one reading of each
+gives. Everything else, which steps are new, where results are kept, is the same for all of them and lives in
+:mod:`phaseflow.analysis.tables`. Attention is read otherwise: :mod:`phaseflow.analysis.patterns`.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from phaseflow import metrics, schema
-from phaseflow._core import StoredTensor
-from phaseflow.archive import Probe
+from phaseflow import _core, metrics, schema
+from phaseflow.analysis.loss_scan import Losses, Tokens
 
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
 
-# Mapped in an archive, or an array that somebody else's file holds.
-Tensor = StoredTensor | NDArray[Any]
 Columns = dict[str, pl.DataType | type[pl.DataType]]
 Values = dict[str, NDArray[Any]]
 
@@ -41,8 +40,12 @@ class Measure(Protocol):
         """Whether a tensor of this shape has this measure."""
         ...
 
-    def rows(self, tensor: Any, probe: Probe) -> Values:
-        """The rows of one tensor, without run, step and probe: a value a row in each of its columns."""
+    def compared(self, context: int) -> Tokens | None:
+        """Early token, late token and bandwidth compared in a context of that length; None where none are."""
+        ...
+
+    def rows(self, losses: Sequence[Losses]) -> list[Values]:
+        """The rows of each tensor, without run, step and probe: a value a row in each of its columns."""
         ...
 
 
@@ -66,10 +69,13 @@ class PositionLosses:
         """Losses of a batch."""
         return len(shape) == 2
 
-    def rows(self, tensor: Tensor, probe: Probe) -> Values:
+    def compared(self, context: int) -> Tokens | None:
+        """None."""
+        return None
+
+    def rows(self, losses: Sequence[Losses]) -> list[Values]:
         """One row a token index."""
-        mean, standard_error = metrics.position_losses(tensor)
-        return indexed({schema.VALUE: mean, schema.STANDARD_ERROR: standard_error})
+        return [indexed({schema.VALUE: one.mean, schema.STANDARD_ERROR: one.standard_error}) for one in losses]
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,14 @@ class LossDerivative:
         """Losses of a batch."""
         return len(shape) == 2
 
-    def rows(self, tensor: Tensor, probe: Probe) -> Values:
+    def compared(self, context: int) -> Tokens | None:
+        """None."""
+        return None
+
+    def rows(self, losses: Sequence[Losses]) -> list[Values]:
         """One row a token index."""
-        return indexed({schema.VALUE: metrics.loss_log_derivative(tensor, bandwidth=self.bandwidth)})
+        slopes = (_core.log_derivative(one.mean, one.standard_error, self.bandwidth) for one in losses)
+        return [indexed({schema.VALUE: slope}) for slope in slopes]
 
 
 @dataclass(frozen=True)
@@ -133,20 +144,36 @@ class InContextLearning:
         """The tokens compared in a context of that length."""
         return {"early": self.early, "late": min(self.late, context), "bandwidth": self.bandwidth}
 
-    def rows(self, tensor: Tensor, probe: Probe) -> Values:
+    def compared(self, context: int) -> Tokens:
+        """The same."""
+        return self.early, min(self.late, context), self.bandwidth
+
+    def rows(self, losses: Sequence[Losses]) -> list[Values]:
         """One row."""
-        tokens = self.tokens(tensor.shape[1])
-        score = metrics.in_context_learning_score(tensor, **tokens)
-        lower, upper = metrics.in_context_learning_interval(
-            tensor, **tokens, level=self.level, resamples=self.resamples, seed=self.seed, method=self.method
-        )
-        return {
-            schema.EARLY: np.array([tokens["early"]]),
-            schema.LATE: np.array([tokens["late"]]),
-            schema.VALUE: np.array([score]),
-            schema.LOWER: np.array([lower]),
-            schema.UPPER: np.array([upper]),
+        resampling: dict[str, Any] = {
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "method": self.method,
         }
+        found: list[Values] = []
+        # Checkpoints of as many examples share their resamples, which are drawn once.
+        for _, alike in groupby(losses, key=lambda one: len(one.late_minus_early)):
+            group = list(alike)
+            late = np.stack([one.late_minus_early for one in group])
+            pairs = np.stack([np.zeros_like(late), late], axis=-1)
+            scores = metrics.in_context_learning_score(pairs, early=1, late=2)
+            ends = metrics.in_context_learning_interval(pairs, early=1, late=2, **resampling)
+            for one, score, (lower, upper) in zip(group, scores, ends, strict=True):
+                row = {
+                    schema.EARLY: self.early,
+                    schema.LATE: min(self.late, len(one.mean)),
+                    schema.VALUE: score,
+                    schema.LOWER: lower,
+                    schema.UPPER: upper,
+                }
+                found.append({column: np.array([value]) for column, value in row.items()})
+        return found
 
 
 def indexed(columns: Values) -> Values:

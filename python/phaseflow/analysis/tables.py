@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 
 from phaseflow import schema
+from phaseflow.analysis.loss_scan import Losses, Place, losses_of
 from phaseflow.analysis.measures import Measure, Values
 from phaseflow.archive import Derived, RunSource
 from phaseflow.archive.compact import whole_name
 from phaseflow.archive.derived import one_by_one
 from phaseflow.archive.in_place import BYTES
-from phaseflow.exceptions import PhaseflowError
-from phaseflow.metrics._reading import in_turn
 
 OnProgress = Callable[[str, int, int], None]  # what is being computed, how many bytes are read, of how many
 OnBytes = Callable[[int], None]  # how many bytes of a batch of steps are read
@@ -42,25 +41,22 @@ def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tupl
         read or gave an undefined value.
     """
     names_at = applicable(run, measure.prefix, measure.applies)
-    unreadable: dict[tuple[int, str], str] = {}
+    unreadable: dict[Place, str] = {}
     incomplete: set[int] = set()
 
     def rows_of_steps(steps: list[int], on_bytes: OnBytes) -> pl.DataFrame | None:
         places = [(step, name) for step in steps for name in names_at[step]]
-        done = 0
-        found: list[tuple[int, str, Values]] = []
-        for (step, name), tensor in in_turn(places, lambda place: run.tensor(*place), total):
-            try:
-                if isinstance(tensor, Exception):
-                    raise tensor
-                probe = name.removeprefix(measure.prefix)
-                found.append((step, probe, measure.rows(tensor, run.probes[probe])))
-                done += tensor.nbytes
-            except (PhaseflowError, OSError) as error:
-                unreadable[step, name] = str(error)
-                incomplete.add(step)
-            on_bytes(done)
-        return rows_of_tensors(measure, found) if found else None
+        found: dict[Place, Losses] = {}
+        for place, losses in losses_of(places, lambda place: run.tensor(*place), measure.compared, total, on_bytes):
+            if isinstance(losses, Exception):
+                unreadable[place] = str(losses)
+                incomplete.add(place[0])
+            else:
+                found[place] = losses
+        ordered = [(step, name) for step, name in places if (step, name) in found]
+        rows = measure.rows([found[place] for place in ordered])
+        probes = [name.removeprefix(measure.prefix) for _, name in ordered]
+        return rows_of_tensors(measure, [step for step, _ in ordered], probes, rows) if found else None
 
     total = sum(bytes_of(run, names_at).values())
     result = computed(
@@ -178,15 +174,13 @@ def probes_of(run: RunSource) -> dict[str, list[str | int | None]]:
     return {name: [probe.tokens_hash, probe.bos] for name, probe in run.probes.items()}
 
 
-def rows_of_tensors(measure: Measure, found: list[tuple[int, str, Values]]) -> pl.DataFrame:
+def rows_of_tensors(measure: Measure, steps: list[int], probes: list[str], rows: list[Values]) -> pl.DataFrame:
     """The measure's rows of many tensors, with the columns that say where they belong."""
-    lengths = [len(next(iter(values.values()))) for *_, values in found]
-    columns = {column: np.concatenate([values[column] for *_, values in found]) for column in measure.columns}
+    lengths = [len(next(iter(values.values()))) for values in rows]
+    columns = {column: np.concatenate([values[column] for values in rows]) for column in measure.columns}
     where = {
-        schema.STEP: np.repeat([step for step, *_ in found], lengths),
-        schema.PROBE: pl.Series([probe for _, probe, _ in found], dtype=pl.String).gather(
-            np.repeat(np.arange(len(found)), lengths)
-        ),
+        schema.STEP: np.repeat(steps, lengths),
+        schema.PROBE: pl.Series(probes, dtype=pl.String).gather(np.repeat(np.arange(len(probes)), lengths)),
     }
     return pl.DataFrame(where | columns, {schema.STEP: pl.Int64, schema.PROBE: pl.String, **measure.columns})
 

@@ -163,4 +163,7 @@ class Derived:
         done = {step for frame in fresh for step in frame[STEP].unique()}
         tables = [] if kept is None else [kept.filter(~pl.col(STEP).is_in(list(done)))]
         tables += fresh
-        return pl.concat(tables).sort(STEP, maintain_order=True) if tables else None
+        if not tables:
+            return None
+        table = pl.concat(tables)
+        return table if table[STEP].is_sorted() else table.sort(STEP, maintain_order=True)

@@ -15,8 +15,9 @@ What is mapped takes no memory. What is decoded takes what is asked for, and wha
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from phaseflow.archive.zipped import ZippedArray
 from phaseflow.exceptions import CorruptArchiveError, MissingDataError, MissingExtraError, PhaseflowError
 
 Opened = Mapping[str, Any]
+_USUAL_HEADER = 128  # bytes that numpy writes before an array of a few axes
 WHOLE = ""  # the name of the tensor in a file that holds one
 
 
@@ -140,9 +142,21 @@ def first_line(error: Exception) -> str:
 
 
 def _npy(path: Path) -> Opened:
+    with path.open("rb") as file:
+        start = file.read(_USUAL_HEADER)
+    if start[:8] == b"\x93NUMPY\x01\x00" and len(start) == (offset := 10 + int.from_bytes(start[8:10], "little")):
+        shape, column_major, dtype = _npy_header(start)
+        if not column_major and (mapped := in_place(path, path.name, dtype, shape, offset)) is not None:
+            return {WHOLE: mapped}
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     mapped = in_place(path, path.name, array.dtype, array.shape, array.offset) if array.flags.c_contiguous else None
     return {WHOLE: array if mapped is None else mapped}
+
+
+@lru_cache(64)
+def _npy_header(start: bytes) -> Any:
+    """Shape, whether column-major, dtype: a line of Python that numpy evaluates, alike in all files of a run."""
+    return np.lib.format.read_array_header_1_0(BytesIO(start[8:]))
 
 
 def _npz(path: Path) -> Opened:

@@ -1,15 +1,21 @@
 //! Bindings of `phaseflow_core::loss`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayDyn, PyReadonlyArray1};
+use phaseflow_core::archive::StoredTensor;
 use phaseflow_core::loss::{self, Bootstrap, InContext, Method};
+use phaseflow_core::scan;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::array::BorrowedTensor;
-use crate::compute::compute;
+use crate::compute::{compute, compute_watched};
 use crate::error::to_python;
+use crate::stored::PyStoredTensor;
 
 type Array<'py> = Bound<'py, PyArrayDyn<f64>>;
+type Vector<'py> = Bound<'py, PyArray1<f64>>;
 /// Inner products, totals, number of columns.
 type Sums<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, usize);
 
@@ -103,6 +109,21 @@ fn loss_log_derivative<'py>(
     Ok(slopes.into_pyarray(py))
 }
 
+/// The derivative of one curve, `(pos,)`, from its means and standard errors.
+#[pyfunction]
+#[pyo3(signature = (mean, standard_error, bandwidth))]
+fn log_derivative<'py>(
+    py: Python<'py>,
+    mean: PyReadonlyArray1<'py, f64>,
+    standard_error: PyReadonlyArray1<'py, f64>,
+    bandwidth: f64,
+) -> PyResult<Vector<'py>> {
+    let (mean, standard_error) = (mean.as_array().to_vec(), standard_error.as_array().to_vec());
+    let slopes = py.detach(|| loss::log_derivative(&mean, &standard_error, bandwidth));
+    let slopes = slopes.map_err(|error| to_python(py, error))?;
+    Ok(slopes.into_pyarray(py))
+}
+
 /// `phaseflow.loss_log_derivative_error`, `(..., pos)`.
 #[pyfunction]
 #[pyo3(signature = (per_token_loss, bandwidth, threads))]
@@ -116,6 +137,45 @@ fn loss_log_derivative_error<'py>(
     let losses = losses.view();
     let errors = compute(py, threads, |cancel| loss::loss_log_derivative_error(&losses, bandwidth, cancel))?;
     Ok(errors.into_pyarray(py))
+}
+
+/// Mean, standard error and late minus early of one tensor, or the exception that says why there are none.
+#[derive(IntoPyObject)]
+enum Outcome<'py> {
+    Losses((Vector<'py>, Vector<'py>, Vector<'py>)),
+    Exception(Bound<'py, PyAny>),
+}
+
+/// Losses of many stored tensors, each with its early token, late token and bandwidth, or with None; `progress` is
+/// called with the bytes read so far.
+#[pyfunction]
+#[pyo3(signature = (tensors, tokens, keep, threads, progress))]
+fn scan_losses<'py>(
+    py: Python<'py>,
+    tensors: Vec<Bound<'py, PyStoredTensor>>,
+    tokens: Vec<Option<(usize, usize, f64)>>,
+    keep: bool,
+    threads: Option<usize>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Vec<Outcome<'py>>> {
+    let owned: Vec<StoredTensor> = tensors.iter().map(|tensor| tensor.get().tensor().clone()).collect();
+    let tokens = tokens.into_iter().map(|one| one.map(|(early, late, bandwidth)| InContext { early, late, bandwidth }));
+    let sources: Vec<_> = owned.iter().zip(tokens).collect();
+    let done = AtomicU64::new(0);
+    let watch = |py: Python<'_>| match &progress {
+        Some(progress) => progress.call1(py, (done.load(Ordering::Relaxed),)).map(drop),
+        None => Ok(()),
+    };
+    let found = compute_watched(py, threads, |cancel| scan::losses(&sources, keep, &done, cancel), watch)?;
+    let outcome = |one: phaseflow_core::Result<scan::Losses>| match one {
+        Ok(losses) => Outcome::Losses((
+            losses.mean.into_pyarray(py),
+            losses.standard_error.into_pyarray(py),
+            losses.late_minus_early.into_pyarray(py),
+        )),
+        Err(error) => Outcome::Exception(to_python(py, error).into_value(py).into_bound(py).into_any()),
+    };
+    Ok(found.into_iter().map(outcome).collect())
 }
 
 /// Inner products of the rows over columns `start..stop`, each row's total, and the number of columns in them.
@@ -223,5 +283,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(loss_summary, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative, module)?)?;
     module.add_function(wrap_pyfunction!(loss_log_derivative_error, module)?)?;
+    module.add_function(wrap_pyfunction!(log_derivative, module)?)?;
+    module.add_function(wrap_pyfunction!(scan_losses, module)?)?;
     Ok(())
 }

@@ -70,6 +70,11 @@ impl MappedFile {
         hints::prefetch(&self.map, bytes);
     }
 
+    /// Maps these bytes, which are in memory, in one step instead of page by page as they are touched.
+    pub(super) fn populate(&self, bytes: Range<usize>) {
+        hints::populate(&self.map, bytes);
+    }
+
     /// Gives back what of these bytes is mapped; the system's cache still holds it.
     pub(super) fn unload(&self, bytes: Range<usize>) {
         hints::unload(&self.map, bytes);
@@ -135,6 +140,10 @@ mod hints {
         let _ = map.advise_range(Advice::WillNeed, bytes.start, bytes.len());
     }
 
+    pub(super) fn populate(map: &Mmap, bytes: Range<usize>) {
+        let _ = map.advise_range(Advice::PopulateRead, bytes.start, bytes.len());
+    }
+
     pub(super) fn unload(map: &Mmap, bytes: Range<usize>) {
         // SAFETY: the map is of a file and read-only; pages that are touched again come from the file, unchanged.
         let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
@@ -166,6 +175,8 @@ mod hints {
     }
 
     pub(super) fn prefetch(_: &Mmap, _: Range<usize>) {}
+
+    pub(super) fn populate(_: &Mmap, _: Range<usize>) {}
 
     pub(super) fn unload(_: &Mmap, _: Range<usize>) {}
 

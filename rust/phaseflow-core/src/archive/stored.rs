@@ -166,9 +166,22 @@ impl StoredTensor {
         self.file.read_at(&self.name, self.bytes.start + at, into)
     }
 
-    /// Whether its first byte is in the system's memory already.
+    /// Some of its bytes, which are in the system's memory, where they lie in the map; None where its elements cannot be
+    /// read from there.
+    pub fn mapped(&self, bytes: Range<usize>) -> Option<&[u8]> {
+        let all = &self.file.bytes()[self.bytes.clone()];
+        let aligned = all.as_ptr().addr().is_multiple_of(self.element_size());
+        aligned.then(|| {
+            self.file.populate(self.bytes.start + bytes.start..self.bytes.start + bytes.end);
+            &all[bytes]
+        })
+    }
+
+    /// Whether its first and its last byte are in the system's memory already: who has read the header of a file has
+    /// brought in what follows it.
     pub fn is_cached(&self) -> bool {
-        self.file.is_cached(self.bytes.start)
+        let ends = [self.bytes.end.saturating_sub(1), self.bytes.start];
+        ends.iter().all(|&end| self.file.is_cached(end))
     }
 
     /// Size of an element, in bytes.

@@ -37,7 +37,7 @@ impl Default for InContext {
 impl InContext {
     /// The positions averaged for the early and for the late token of a context; refuses indices outside it, and
     /// windows with a token in common.
-    pub(super) fn windows(self, context: usize) -> Result<[Range<usize>; 2]> {
+    pub(crate) fn windows(self, context: usize) -> Result<[Range<usize>; 2]> {
         for (argument, index) in [("early", self.early), ("late", self.late)] {
             if index == 0 || index > context {
                 return Err(Error::OutOfRange {

@@ -20,5 +20,7 @@ pub use ends::Method;
 pub use gram::{Gram, gram};
 pub use in_context::{InContext, in_context_learning_score};
 pub use position::{PositionLosses, position_losses};
+pub(crate) use position::{TASK, Task, pivots, summary_of};
 pub use summary::{LossSummary, loss_summary};
+pub(crate) use sums::{ROWS, Summary};
 pub use token_change::{Grid, Null, Ramp, Scan};

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayD, ArrayView1, ArrayView2, Axis};
+use ndarray::{ArrayD, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
 use super::in_context::difference;
@@ -19,7 +19,7 @@ use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result, with_view};
 
 /// Examples of one task. Fixed, so that the order of all sums is the same on any number of threads.
-const TASK: usize = 512;
+pub(crate) const TASK: usize = 512;
 
 /// What [`position_losses`] finds; both `(..., pos)`, in nats.
 #[derive(Debug, Clone)]
@@ -59,74 +59,116 @@ pub(super) fn summaries<T: Element>(
     layout.losses.par_iter().map(|losses| summary(losses, windows, cancel)).collect()
 }
 
+/// The [`Summary`] of `(batch, pos)` losses.
+pub(crate) fn summary_of(
+    losses: &TensorView<'_>,
+    windows: Option<&[Range<usize>; 2]>,
+    cancel: &Cancel,
+) -> Result<Summary> {
+    with_view!(losses, |losses| {
+        let got = losses.ndim();
+        let losses = losses.view().into_dimensionality();
+        let wrong_rank = |_| Error::WrongRank { argument: "per_token_loss", expected: "(batch, pos)", got };
+        summary(&losses.map_err(wrong_rank)?, windows, cancel)
+    })
+}
+
 fn summary<T: Element>(
     losses: &ArrayView2<'_, T>,
     windows: Option<&[Range<usize>; 2]>,
     cancel: &Cancel,
 ) -> Result<Summary> {
-    let pivot: Vec<f64> = losses.columns().into_iter().map(pivot).collect();
+    let pivot = rows_of(&losses.slice(s![..losses.nrows().min(ROWS), ..]), |rows| pivots(rows, losses.ncols()));
     let tasks: Vec<_> = losses.axis_chunks_iter(Axis(0), TASK).collect();
     let parts = tasks
         .into_par_iter()
         .map(|examples| {
-            let mut part = Summary::new(pivot.clone());
-            let context = losses.ncols();
-            let mut tile = vec![0.0; if size_of::<T>() == 2 { ROWS * TILE } else { 0 }];
+            let mut part = Task::new(&pivot);
             for block in examples.axis_chunks_iter(Axis(0), ROWS) {
                 cancel.check()?;
-                let copies = contiguous_copies(&block);
-                let rows: Vec<&[T]> = match &copies {
-                    Some(copies) => copies.iter().map(Vec::as_slice).collect(),
-                    None => block.outer_iter().filter_map(|row| row.to_slice()).collect(),
-                };
-                if size_of::<T>() == 2 {
-                    for first in (0..context).step_by(TILE) {
-                        let positions = first..context.min(first + TILE);
-                        for (row, wide) in rows.iter().zip(tile.chunks_exact_mut(TILE)) {
-                            T::widen(&row[positions.clone()], &mut wide[..positions.len()]);
-                        }
-                        vectorize(
-                            #[inline(always)]
-                            || part.add_widened(positions, &tile[..rows.len() * TILE]),
-                        );
-                    }
-                    part.n += rows.len();
-                } else {
-                    vectorize(
-                        #[inline(always)]
-                        || part.add(&rows),
-                    );
-                }
-                // While they are still in the cache.
-                if let Some(windows) = windows {
-                    part.differences.extend(rows.iter().map(|row| difference(|pos| row[pos].to_f64(), windows)));
-                }
+                rows_of(&block, |rows| part.add(rows, windows));
             }
-            part.count_undefined(&examples);
-            Ok(part)
+            part.sums.count_undefined(&examples);
+            Ok(part.sums)
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(parts.iter().fold(Summary::new(pivot), Summary::join))
 }
 
-/// The one of the first losses that is nearest to their mean; NaN without examples.
-fn pivot<T: Element>(losses: ArrayView1<'_, T>) -> f64 {
-    let first: Vec<f64> = losses.iter().take(ROWS).map(|loss| loss.to_f64()).collect();
-    let mean = first.iter().sum::<f64>() / first.len() as f64;
-    let nearest = first.into_iter().min_by(|a, b| (a - mean).abs().total_cmp(&(b - mean).abs()));
-    nearest.unwrap_or(f64::NAN)
+/// The sums of one task, to which its examples come [`ROWS`] at a time.
+pub(crate) struct Task {
+    pub(crate) sums: Summary,
+    /// Losses of sixteen bits, widened.
+    tile: Vec<f32>,
 }
 
-/// The rows side by side in memory, if they are not so already.
-fn contiguous_copies<T: Element>(block: &ArrayView2<'_, T>) -> Option<Vec<Vec<T>>> {
-    let contiguous = block.outer_iter().all(|row| row.to_slice().is_some());
-    (!contiguous).then(|| block.outer_iter().map(|row| row.iter().copied().collect()).collect())
+impl Task {
+    pub(crate) fn new(pivot: &[f64]) -> Self {
+        Self { sums: Summary::new(pivot.to_vec()), tile: Vec::new() }
+    }
+
+    /// The next [`ROWS`] examples, or what is left of a task's.
+    pub(crate) fn add<T: Element>(&mut self, rows: &[&[T]], windows: Option<&[Range<usize>; 2]>) {
+        let Self { sums, tile } = self;
+        if size_of::<T>() == 2 {
+            let context = rows.first().map_or(0, |row| row.len());
+            tile.resize(ROWS * TILE, 0.0);
+            for first in (0..context).step_by(TILE) {
+                let positions = first..context.min(first + TILE);
+                for (row, wide) in rows.iter().zip(tile.chunks_exact_mut(TILE)) {
+                    T::widen(&row[positions.clone()], &mut wide[..positions.len()]);
+                }
+                vectorize(
+                    #[inline(always)]
+                    || sums.add_widened(positions, &tile[..rows.len() * TILE]),
+                );
+            }
+            sums.n += rows.len();
+        } else {
+            vectorize(
+                #[inline(always)]
+                || sums.add(rows),
+            );
+        }
+        // While they are still in the cache.
+        if let Some(windows) = windows {
+            sums.differences.extend(rows.iter().map(|row| difference(|pos| row[pos].to_f64(), windows)));
+        }
+    }
+}
+
+/// At every position the one of the first examples' losses that is nearest to their mean; NaN without examples.
+pub(crate) fn pivots<T: Element>(first: &[&[T]], context: usize) -> Vec<f64> {
+    let mut mean = vec![0.0; context];
+    for row in first {
+        mean.iter_mut().zip(*row).for_each(|(mean, loss)| *mean += loss.to_f64());
+    }
+    mean.iter_mut().for_each(|mean| *mean /= first.len() as f64);
+    let (mut nearest, mut distance) = (vec![f64::NAN; context], vec![f64::NAN; context]);
+    for row in first {
+        for at in 0..context {
+            let loss = row[at].to_f64();
+            let further = (loss - mean[at]).abs();
+            if further.total_cmp(&distance[at]).is_lt() {
+                (nearest[at], distance[at]) = (loss, further);
+            }
+        }
+    }
+    nearest
+}
+
+/// Works on the rows of a block, each contiguous in memory: copied, where they are not so already.
+fn rows_of<T: Element, R>(block: &ArrayView2<'_, T>, work: impl FnOnce(&[&[T]]) -> R) -> R {
+    if block.outer_iter().all(|row| row.to_slice().is_some()) {
+        return work(&block.outer_iter().filter_map(|row| row.to_slice()).collect::<Vec<_>>());
+    }
+    let copies: Vec<Vec<T>> = block.outer_iter().map(|row| row.iter().copied().collect()).collect();
+    work(&copies.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loss::sums::LANES;
     use ndarray::{Array2, ArrayView, IxDyn};
 
     fn of(losses: &Array2<f32>) -> PositionLosses {
@@ -145,7 +187,7 @@ mod tests {
 
     #[test]
     fn joining_blocks_is_the_same_as_two_passes() {
-        let (batch, context) = (2 * TASK + 3 * ROWS + 5, LANES + 3);
+        let (batch, context) = (2 * TASK + 3 * ROWS + 5, TILE + 3);
         let losses =
             Array2::from_shape_fn((batch, context), |(e, i)| 1e3 + ((e * 7919 + i * 104_729) % 1009) as f32 / 1009.0);
         let found = of(&losses);

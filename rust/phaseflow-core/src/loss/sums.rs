@@ -21,16 +21,14 @@ use ndarray::ArrayView2;
 
 use crate::tensor::Element;
 
-/// Examples added in registers before the sums in memory are touched.
-pub(super) const ROWS: usize = 16;
-/// Positions worked on side by side, in registers.
-pub(super) const LANES: usize = 16;
-/// Positions whose losses of sixteen bits are widened at once, a multiple of [`LANES`]: with all [`ROWS`] they fit the
-/// fastest cache.
+/// Examples added before the sums of a task are touched.
+pub(crate) const ROWS: usize = 16;
+/// Positions worked on at once: their sums stay in the fastest cache, beside the [`ROWS`] of losses of sixteen bits that
+/// are widened for them.
 pub(super) const TILE: usize = 256;
 
 /// Sums over examples at every position.
-pub(super) struct Summary {
+pub(crate) struct Summary {
     pub(super) n: usize,
     pivot: Vec<f64>,
     /// `sum d`
@@ -42,11 +40,11 @@ pub(super) struct Summary {
     /// NaN and infinite losses.
     pub(super) undefined: Vec<u64>,
     /// For each example the late window's mean less the early one's, where windows were asked for.
-    pub(super) differences: Vec<f64>,
+    pub(crate) differences: Vec<f64>,
 }
 
 impl Summary {
-    pub(super) fn new(pivot: Vec<f64>) -> Self {
+    pub(crate) fn new(pivot: Vec<f64>) -> Self {
         let zeros = vec![0.0; pivot.len()];
         let undefined = vec![0; pivot.len()];
         Self {
@@ -60,7 +58,7 @@ impl Summary {
         }
     }
 
-    pub(super) fn mean(&self, position: usize) -> f64 {
+    pub(crate) fn mean(&self, position: usize) -> f64 {
         let (n, sum) = (self.n as f64, self.sum[position]);
         let shift = sum / n;
         let rest = ((-n).mul_add(shift, sum) + self.lost[position]) / n;
@@ -68,7 +66,7 @@ impl Summary {
         mean + (lost + rest)
     }
 
-    pub(super) fn standard_error(&self, position: usize) -> f64 {
+    pub(crate) fn standard_error(&self, position: usize) -> f64 {
         (self.variance(position) / self.n as f64).sqrt()
     }
 
@@ -95,7 +93,7 @@ impl Summary {
     }
 
     /// The examples of `other` after those of `self`; both are measured from the same pivot.
-    pub(super) fn join(mut self, other: &Self) -> Self {
+    pub(crate) fn join(mut self, other: &Self) -> Self {
         for position in 0..self.sum.len() {
             let (sum, lost) = two_sum(self.sum[position], other.sum[position]);
             self.sum[position] = sum;
@@ -111,12 +109,21 @@ impl Summary {
     /// The next examples, all as long as the context.
     #[inline(always)]
     pub(super) fn add<T: Element>(&mut self, rows: &[&[T]]) {
-        let whole = self.sum.len() / LANES * LANES;
-        for start in (0..whole).step_by(LANES) {
-            self.add_lanes::<T, LANES>(rows, start);
-        }
-        for start in whole..self.sum.len() {
-            self.add_lanes::<T, 1>(rows, start);
+        let (mut sums, mut squares) = ([0.0; TILE], [0.0; TILE]);
+        for first in (0..self.sum.len()).step_by(TILE) {
+            let positions = first..self.sum.len().min(first + TILE);
+            let (sums, squares) = (&mut sums[..positions.len()], &mut squares[..positions.len()]);
+            sums.fill(0.0);
+            squares.fill(0.0);
+            let pivots = &self.pivot[positions.clone()];
+            let (fours, rest) = rows.as_chunks::<4>();
+            for rows in fours {
+                add_rows(rows.map(|row| &row[positions.clone()]), pivots, sums, squares);
+            }
+            for row in rest {
+                add_rows([&row[positions.clone()]], pivots, sums, squares);
+            }
+            self.add_sums(positions, sums, squares);
         }
         self.n += rows.len();
     }
@@ -127,63 +134,71 @@ impl Summary {
         let (mut sums, mut squares) = ([0.0_f32; TILE], [0.0_f32; TILE]);
         let mut pivots = [0.0_f32; TILE];
         pivots.iter_mut().zip(&self.pivot[positions.clone()]).for_each(|(single, &pivot)| *single = pivot as f32);
-        for start in (0..positions.len()).step_by(LANES) {
-            let (mut sum, mut square) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-            let pivot = &pivots[start..start + LANES];
-            for row in tile.chunks_exact(TILE) {
-                let losses = &row[start..start + LANES];
-                for lane in 0..LANES {
-                    let distance = losses[lane] - pivot[lane];
-                    sum[lane] += distance;
-                    square[lane] += distance * distance;
-                }
-            }
-            sums[start..start + LANES].copy_from_slice(&sum);
-            squares[start..start + LANES].copy_from_slice(&square);
-        }
+        let (rows, _) = tile.as_chunks::<TILE>();
+        let (fours, rest) = rows.as_chunks::<4>();
+        fours.iter().for_each(|rows| add_singles(rows, &pivots, &mut sums, &mut squares));
+        rest.iter().for_each(|row| add_singles(std::array::from_ref(row), &pivots, &mut sums, &mut squares));
         // A sum of finite squares is finite, of losses below 1e18; bfloat16 can hold larger ones.
         if squares.iter().all(|square| square.is_finite()) {
-            let (sum, lost) = (&mut self.sum[positions.clone()], &mut self.lost[positions.clone()]);
-            let all = &mut self.squares[positions];
-            let (sums, squares) = (&sums[..sum.len()], &squares[..sum.len()]);
-            for at in 0..sum.len() {
-                let (more, rounded) = two_sum(sum[at], f64::from(sums[at]));
-                sum[at] = more;
-                lost[at] += rounded;
-                all[at] += f64::from(squares[at]);
-            }
+            let (sums, squares) = (sums.map(f64::from), squares.map(f64::from));
+            self.add_sums(positions.clone(), &sums[..positions.len()], &squares[..positions.len()]);
             return;
         }
         for (at, position) in positions.enumerate() {
             let distances = tile.chunks_exact(TILE).map(|row| f64::from(row[at]) - self.pivot[position]);
             let (sum, squares) = distances.fold((0.0, 0.0), |(sum, squares), d| (sum + d, d.mul_add(d, squares)));
-            self.add_sums(position, sum, squares);
+            self.add_sums(position..position + 1, &[sum], &[squares]);
         }
     }
 
+    /// What one block of examples adds at some positions.
     #[inline(always)]
-    fn add_lanes<T: Element, const N: usize>(&mut self, rows: &[&[T]], start: usize) {
-        let pivot: [f64; N] = std::array::from_fn(|lane| self.pivot[start + lane]);
-        let (mut sum, mut squares) = ([0.0; N], [0.0; N]);
+    fn add_sums(&mut self, positions: Range<usize>, sums: &[f64], squares: &[f64]) {
+        let (sum, lost) = (&mut self.sum[positions.clone()], &mut self.lost[positions.clone()]);
+        let all = &mut self.squares[positions];
+        for at in 0..sums.len() {
+            let (more, rounded) = two_sum(sum[at], sums[at]);
+            sum[at] = more;
+            lost[at] += rounded;
+            all[at] += squares[at];
+        }
+    }
+}
+
+/// Some rows, one after the other, onto the sums of their distances from the pivots and of their squares. The loop over
+/// positions is the inner one, over few rows at once: every build turns it into vector instructions, and each row is
+/// read in runs that the processor sees coming.
+#[inline(always)]
+fn add_rows<T: Element, const N: usize>(rows: [&[T]; N], pivots: &[f64], sums: &mut [f64], squares: &mut [f64]) {
+    let n = pivots.len();
+    let (rows, sums, squares) = (rows.map(|row| &row[..n]), &mut sums[..n], &mut squares[..n]);
+    for at in 0..n {
+        let (mut sum, mut square) = (sums[at], squares[at]);
         for row in rows {
-            let losses = &row[start..start + N];
-            for lane in 0..N {
-                let distance = losses[lane].to_f64() - pivot[lane];
-                sum[lane] += distance;
-                squares[lane] += distance * distance;
-            }
+            let distance = row[at].to_f64() - pivots[at];
+            sum += distance;
+            square += distance * distance;
         }
-        for lane in 0..N {
-            self.add_sums(start + lane, sum[lane], squares[lane]);
-        }
+        (sums[at], squares[at]) = (sum, square);
     }
+}
 
-    #[inline(always)]
-    fn add_sums(&mut self, position: usize, sum: f64, squares: f64) {
-        let (sum, lost) = two_sum(self.sum[position], sum);
-        self.sum[position] = sum;
-        self.lost[position] += lost;
-        self.squares[position] += squares;
+/// The same in single precision.
+#[inline(always)]
+fn add_singles<const N: usize>(
+    rows: &[[f32; TILE]; N],
+    pivots: &[f32; TILE],
+    sums: &mut [f32; TILE],
+    squares: &mut [f32; TILE],
+) {
+    for at in 0..TILE {
+        let (mut sum, mut square) = (sums[at], squares[at]);
+        for row in rows {
+            let distance = row[at] - pivots[at];
+            sum += distance;
+            square += distance * distance;
+        }
+        (sums[at], squares[at]) = (sum, square);
     }
 }
 

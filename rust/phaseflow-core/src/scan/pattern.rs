@@ -222,7 +222,7 @@ impl<'a> Cut<'a> {
 }
 
 /// Bytes of a tensor, in memory that is used again.
-fn fill<'r>(tensor: &StoredTensor, at: usize, length: usize, room: &'r mut Vec<u64>) -> Result<&'r [u8]> {
+pub(super) fn fill<'r>(tensor: &StoredTensor, at: usize, length: usize, room: &'r mut Vec<u64>) -> Result<&'r [u8]> {
     let words = length.div_ceil(8);
     if room.len() < words {
         room.clear();
@@ -237,7 +237,7 @@ fn fill<'r>(tensor: &StoredTensor, at: usize, length: usize, room: &'r mut Vec<u
     Ok(bytes)
 }
 
-fn elements<T: FromBytes + Immutable>(bytes: &[u8]) -> Result<&[T]> {
+pub(super) fn elements<T: FromBytes + Immutable>(bytes: &[u8]) -> Result<&[T]> {
     <[T]>::ref_from_bytes(bytes).map_err(|error| Error::Unsupported {
         what: format!("a block that is not a whole number of entries: {error}"),
         next: "report it, with the tensor's shape and dtype".into(),

@@ -1,0 +1,138 @@
+"""Stored losses read in tasks by several threads: the bits of the losses in memory, cached and cold, and what goes wrong."""
+
+import os
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import phaseflow as pf
+from phaseflow import _core
+from phaseflow._core import StoredTensor
+from phaseflow.exceptions import CorruptArchiveError, ParameterError, ShapeError
+
+DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
+
+
+def stored(path: Path, losses: np.ndarray, offset: int = 0) -> StoredTensor:
+    """The losses as they would lie in a file, behind ``offset`` bytes of something else."""
+    path.write_bytes(b"\xff" * offset + losses.tobytes())
+    return StoredTensor.in_file(path, path.name, losses.dtype.name, losses.shape, offset)
+
+
+def evict(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def scan(tensors: list[StoredTensor], tokens: object = None, keep: bool = True, threads: int | None = None) -> list:
+    return _core.scan_losses(tensors, [tokens] * len(tensors), keep, threads, None)
+
+
+def same(found: tuple[np.ndarray, ...], losses: np.ndarray, tokens: tuple[int, int, float] | None) -> None:
+    mean, error = pf.position_losses(losses)
+    np.testing.assert_array_equal(found[0], mean)
+    np.testing.assert_array_equal(found[1], error)
+    late = np.empty(0)
+    if tokens is not None:
+        early_token, late_token, bandwidth = tokens
+        late = pf.loss_summary(losses, early=early_token, late=late_token, bandwidth=bandwidth).late_minus_early
+    np.testing.assert_array_equal(found[2], late)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(
+    seed=st.integers(0, 9), batch=st.sampled_from([1, 2, 15, 16, 17, 511, 512, 513, 1100]),
+    context=st.sampled_from([2, 3, 255, 256, 300]), offset=st.integers(0, 9), threads=st.integers(1, 3),
+    compared=st.booleans(), undefined=st.booleans(),
+)  # fmt: skip
+def test_stored_losses_give_the_bits_of_those_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, dtype: type, seed: int, batch: int, context: int, offset: int,
+    threads: int, compared: bool, undefined: bool,
+) -> None:  # fmt: skip
+    losses = np.random.default_rng(seed).exponential(3.0, (batch, context)).astype(dtype)
+    if undefined:
+        losses[batch // 2, context // 2] = np.nan
+    tokens = (1, context, 0.25) if compared else None
+    tensor = stored(tmp_path_factory.mktemp("losses") / "losses", losses, offset)
+    [found] = scan([tensor], tokens, threads=threads)
+    same(found, losses, tokens)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cold_files_give_the_same_bits(tmp_path: Path, dtype: type, keep: bool) -> None:
+    rng = np.random.default_rng(0)
+    # Tasks of 512 examples, read in blocks of half a megabyte; the last of each is shorter.
+    losses = [rng.exponential(3.0, (batch, 700)).astype(dtype) for batch in (1300, 40, 513)]
+    tensors = [stored(tmp_path / str(number), one) for number, one in enumerate(losses)]
+    for number in range(3):
+        evict(tmp_path / str(number))
+    for found, one in zip(scan(tensors, (50, 500, 0.1), keep), losses, strict=True):
+        same(found, one, (50, 500, 0.1))
+
+
+def test_examples_too_long_for_a_block_are_read_through_their_map(tmp_path: Path) -> None:
+    # Sixteen of them have 16.5 MB.
+    losses = np.random.default_rng(0).exponential(3.0, (17, 258_000)).astype(np.float32)
+    [found] = scan([stored(tmp_path / "losses", losses)], (50, 500, 0.1))
+    same(found, losses, (50, 500, 0.1))
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0)])
+def test_no_examples_or_no_tokens_are_no_damage(tmp_path: Path, shape: tuple[int, int]) -> None:
+    [found] = scan([stored(tmp_path / "losses", np.empty(shape, np.float32))])
+    assert [len(values) for values in found] == [shape[1], shape[1], 0]
+    assert np.isnan(found[0]).all()
+
+
+def test_what_one_tensor_lacks_does_not_keep_the_others_from_being_read(tmp_path: Path) -> None:
+    losses = np.random.default_rng(0).exponential(3.0, (600, 100))
+    whole = stored(tmp_path / "whole", losses)
+    cut = stored(tmp_path / "cut", losses)
+    os.truncate(tmp_path / "cut", 4096)
+    flat = stored(tmp_path / "flat", losses).reshape([60_000])
+    results = _core.scan_losses([cut, flat, whole, whole], [None, None, None, (1, 101, 0.0)], True, None, None)
+    assert isinstance(results[0], CorruptArchiveError)
+    assert "cut" in str(results[0])
+    assert isinstance(results[1], ShapeError)
+    same(results[2], losses, None)
+    assert isinstance(results[3], ParameterError)
+    assert "1 to 100" in str(results[3])
+
+
+def test_the_bytes_read_are_told(tmp_path: Path) -> None:
+    told: list[int] = []
+    tensor = stored(tmp_path / "losses", np.ones((4000, 2000), np.float32))
+    _core.scan_losses([tensor] * 40, [None] * 40, True, None, told.append)
+    assert told == sorted(told)
+    assert all(0 <= bytes_read <= 40 * 32_000_000 for bytes_read in told)
+
+
+def test_the_tables_of_an_archive_are_those_of_the_arrays(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    steps = [10, 20, 30]
+    losses = {step: rng.exponential(3.0, (40 if step < 30 else 30, 300)).astype(np.float32) for step in steps}
+    for step in steps:
+        # The second has to be decoded: it is stored column by column.
+        np.save(tmp_path / f"step{step}.npy", np.asfortranarray(losses[step]) if step == 20 else losses[step])
+    archive = pf.open(f"{tmp_path}/step{{step}}.npy", axes="batch pos")
+    means, scores, slopes = archive.position_losses(), archive.in_context_learning(), archive.loss_derivative()
+    for step in steps:
+        own = {name: table.filter(step=step) for name, table in (("mean", means), ("score", scores), ("slope", slopes))}
+        mean, error = pf.position_losses(losses[step])
+        np.testing.assert_array_equal(own["mean"]["value"], mean)
+        np.testing.assert_array_equal(own["mean"]["standard_error"], error)
+        tokens = {"early": 50, "late": 300, "bandwidth": 0.25}
+        row = own["score"].row(0, named=True)
+        assert row["value"] == pf.in_context_learning_score(losses[step], **tokens)
+        assert [row["lower"], row["upper"]] == list(pf.in_context_learning_interval(losses[step], **tokens))
+        assert (row["early"], row["late"]) == (50, 300)
+        np.testing.assert_array_equal(own["slope"]["value"], pf.loss_log_derivative(losses[step], bandwidth=0.25))
+    assert archive.problems.equals(pl.DataFrame(schema=archive.problems.schema))
