@@ -120,7 +120,7 @@ def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[st
             if strong:
                 figure.add_annotation(
                     x=math.log10(curve[schema.STEP][-1]) * (1 - 1e-9),  # a rounding beyond the axis is not drawn
-                    y=curve[schema.VALUE][-1],
+                    y=highest_beneath(curve),
                     text=f"<b>{name}</b>",
                     showarrow=False,
                     xanchor="right",
@@ -140,6 +140,13 @@ def prefix_matching(heads: pl.DataFrame, windows: Windows, induction: Mapping[st
     styled(figure, height=420)
     figure.update_layout(margin={"t": 72}, legend={"y": 1.1})
     return figure
+
+
+def highest_beneath(curve: pl.DataFrame) -> float:
+    """Highest value of a curve in the last eighth of its logarithmic steps, which its name stands above."""
+    steps = pl.col(schema.STEP).log10()
+    last = curve.filter(steps >= steps.max() - (steps.max() - steps.min()) / 8)
+    return float(last[schema.VALUE].max())  # type: ignore[arg-type]
 
 
 def loss_derivative(derivative: pl.DataFrame, windows: Windows) -> go.Figure:
