@@ -1,4 +1,7 @@
-"""Composition scores and the QK previous-token term: cases by hand, products written out, laws, edges."""
+"""Composition scores and the QK previous-token term: cases by hand, products written out, laws, edges.
+
+With few heads they are computed through each pair's factors, with many through the entries of all heads' matrices.
+"""
 
 import numpy as np
 import pytest
@@ -15,8 +18,8 @@ from strategies import DTYPES, laid_out
 @st.composite
 def weights(draw, least=0):
     """W_Q, W_K, W_V, W_O of random sizes and layouts; heads wider than the stream too."""
-    layers, heads = draw(st.integers(least, 3)), draw(st.integers(least, 3))
-    d_model, d_head = draw(st.integers(1, 9)), draw(st.integers(1, 6))
+    layers, heads = draw(st.integers(least, 3)), draw(st.integers(least, 5))
+    d_model, d_head = draw(st.one_of(st.integers(1, 9), st.integers(31, 35))), draw(st.integers(1, 6))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shapes = [(layers, heads, d_model, d_head)] * 3 + [(layers, heads, d_head, d_model)]
     return tuple(draw(laid_out(rng.normal(size=shape))) for shape in shapes)
@@ -26,6 +29,21 @@ def random_weights(layers=3, heads=2, d_model=16, d_head=4, seed=0):
     rng = np.random.default_rng(seed)
     shapes = [(layers, heads, d_model, d_head)] * 3 + [(layers, heads, d_head, d_model)]
     return tuple(rng.normal(size=shape) for shape in shapes)
+
+
+FEW, MANY = 2, 8  # heads a layer of `random_weights`: through factors, through entries
+
+
+def through_entries(W_Q, *_):
+    """Whether that is less arithmetic."""
+    layers, heads, d_model, d_head = W_Q.shape
+    matrices, pairs = 2 * (layers - 1) * heads, heads**2 * layers * (layers - 1) // 2
+    return (matrices * d_head + pairs) * d_model < pairs * 2 * d_head**2
+
+
+def test_few_heads_go_through_factors_and_many_through_entries():
+    assert not through_entries(*random_weights(heads=FEW))
+    assert through_entries(*random_weights(heads=MANY))
 
 
 # By hand
@@ -107,12 +125,62 @@ def test_traces_weighted_by_the_earlier_heads_scores_are_the_term():
     np.testing.assert_array_equal(pf.qk_previous_token_term(W_E, *args, scores), term)
 
 
+def test_traces_of_many_heads_are_sums_over_tokens_too():
+    args = random_weights(heads=MANY)
+    W_E, scores = np.random.default_rng(1).normal(size=(30, 16)), np.random.default_rng(2).random((3, MANY))
+    expected = oracle.qk_previous_token_term(W_E, *args, scores)
+    np.testing.assert_allclose(pf.qk_previous_token_term(W_E, *args, scores), expected, rtol=1e-10)
+
+
+def tilted(share, d_model=64, d_head=16, heads=8, seed=0):
+    """Heads 0.* write to the first half of a turned stream; heads 1.* read the second, and ``share`` of the first."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(d_model, d_model)))[0]
+    half = d_model // 2
+    first, second = rng.normal(size=(2, heads, half, d_head))
+    W_O = np.zeros((2, heads, d_head, d_model))
+    W_O[:, :, :, :half] = rng.normal(size=(2, heads, d_head, half))
+    W_K = np.zeros((2, heads, d_model, d_head))
+    W_K[:, :, :half], W_K[:, :, half:] = share * first, second
+    W_Q, W_V = rng.normal(size=(2, 2, heads, d_model, d_head))
+    return W_Q, turn @ W_K, W_V, W_O @ turn.T
+
+
+@pytest.mark.parametrize("share", [1, 1e-2, 1e-3, 1e-6, 1e-12])
+def test_small_scores_have_their_digits_with_many_heads_too(share):
+    args = tilted(share)
+    assert through_entries(*args)
+    few = tuple(weights[:, :1] for weights in args)
+    scores, alone = pf.composition_scores(*args)[0, :, 1], pf.composition_scores(*few)[0, 0, 1, 0]
+    expected = oracle.composition_scores(*args)[0, :, 1]
+    # The rotation itself leaves rounding of 1e-16 of what is written.
+    np.testing.assert_allclose(scores, expected, rtol=1e-11, atol=1e-15)
+    assert scores[0, 0] == pytest.approx(alone, rel=1e-11, abs=1e-15)
+    assert share / 30 < scores.min()
+    assert scores.max() < share
+
+
+def test_what_is_never_read_scores_zero_with_many_heads_too():
+    W_Q, W_K, W_V, W_O = random_weights(layers=2, heads=MANY, d_model=64, d_head=16)
+    W_O[..., 32:], W_K[..., :32, :] = 0, 0
+    assert through_entries(W_Q)
+    assert (pf.composition_scores(W_Q, W_K, W_V, W_O) == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_weights_of_any_size_have_the_same_scores(size):
+    W_Q, W_K, W_V, W_O = random_weights(heads=MANY)
+    scaled = pf.composition_scores(size * W_Q, W_K / 3, W_V, W_O * 7)
+    np.testing.assert_allclose(scaled, pf.composition_scores(W_Q, W_K, W_V, W_O), rtol=1e-12)
+
+
 # Laws
 
 
+@pytest.mark.parametrize("heads", [FEW, MANY])
 @pytest.mark.parametrize("kind", ["Q", "K", "V"])
-def test_scores_bear_any_change_of_basis_within_heads_and_any_rotation_of_the_stream(kind):
-    W_Q, W_K, W_V, W_O = random_weights()
+def test_scores_bear_any_change_of_basis_within_heads_and_any_rotation_of_the_stream(kind, heads):
+    W_Q, W_K, W_V, W_O = random_weights(heads=heads)
     rng = np.random.default_rng(5)
     turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]
     mix, other = rng.normal(size=(2, 4, 4)) + 2 * np.eye(4)
@@ -160,17 +228,19 @@ def test_the_bits_depend_neither_on_threads_nor_on_strides(dtype):
 # Edges
 
 
-def test_a_head_that_does_nothing_has_no_score_and_spoils_no_other():
-    W_Q, W_K, W_V, W_O = random_weights()
+@pytest.mark.parametrize("heads", [FEW, MANY])
+def test_a_head_that_does_nothing_has_no_score_and_spoils_no_other(heads):
+    W_Q, W_K, W_V, W_O = random_weights(heads=heads)
     W_O[0, 1] = 0
     scores = pf.composition_scores(W_Q, W_K, W_V, W_O)
     assert np.isnan(scores[0, 1, 1:]).all()
     assert np.isfinite(np.delete(scores, 1, axis=1)).all()
 
 
+@pytest.mark.parametrize("heads", [FEW, MANY])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_number_that_is_not_finite_spoils_the_pairs_it_is_in(bad):
-    W_Q, W_K, W_V, W_O = random_weights()
+def test_a_number_that_is_not_finite_spoils_the_pairs_it_is_in(bad, heads):
+    W_Q, W_K, W_V, W_O = random_weights(heads=heads)
     W_K[2, 1, 3, 3] = bad
     scores = pf.composition_scores(W_Q, W_K, W_V, W_O)
     assert np.isnan(scores[:2, :, 2, 1]).all()

@@ -118,17 +118,18 @@ def lens():
         return pytest.importorskip("transformer_lens", reason="TransformerLens is not installed")
 
 
-def random_weights():
+def random_weights(heads=4):
     rng = np.random.default_rng(2)
-    shapes = {"W_Q": (3, 4, 24, 6), "W_K": (3, 4, 24, 6), "W_V": (3, 4, 24, 6), "W_O": (3, 4, 6, 24)}
+    shapes = dict.fromkeys(("W_Q", "W_K", "W_V"), (3, heads, 24, 6)) | {"W_O": (3, heads, 6, 24)}
     return {name: rng.normal(size=shape) for name, shape in shapes.items()}
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("heads", [4, 12])
 @pytest.mark.parametrize("kind", ["Q", "K", "V"])
-def test_composition_scores_are_transformer_lens(lens, kind):
+def test_composition_scores_are_transformer_lens(lens, kind, heads):
     utilities = pytest.importorskip("transformer_lens.utilities", reason="TransformerLens is older than 4.0")
-    weights = random_weights()
+    weights = random_weights(heads)
     W_Q, W_K, W_V, W_O = (torch.from_numpy(weights[name]) for name in weights)
     writes, reads = lens.FactoredMatrix(W_V, W_O), lens.FactoredMatrix(W_Q, W_K.mT)
     reads = {"Q": reads, "K": reads.T, "V": writes}[kind]

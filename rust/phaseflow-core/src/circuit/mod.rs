@@ -7,9 +7,12 @@
 mod composition;
 mod copying_score;
 mod eigenvalues;
+mod inner_products;
 mod ov;
+mod panels;
 mod previous_token;
 mod product;
+mod registers;
 mod triangular;
 mod weights;
 

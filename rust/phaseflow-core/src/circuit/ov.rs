@@ -14,6 +14,7 @@ use ndarray::{Array2, ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::eigenvalues::{Complex, eigenvalues};
+use super::panels::multiply;
 use super::product::product;
 use super::weights::{axes, fits, matrix, same_heads, stack};
 use crate::tensor::TensorView;
@@ -27,7 +28,7 @@ pub fn factored_eigenvalues(left: &TensorView<'_>, right: &TensorView<'_>, cance
     same_heads("right", leading, right_leading)?;
     fits("right", "rank", rank, right_rank)?;
     fits("right", "n", outer, right_outer)?;
-    spectra(leading, rank, cancel, |head| matrix(right, head).dot(&matrix(left, head)))
+    spectra(leading, rank, cancel, |head| multiply(matrix(right, head).view(), matrix(left, head).view()))
 }
 
 /// Eigenvalues of the OV circuits `W_E W_V W_O W_U`, `(..., d_head)`, largest first, without the zeros of its rank.
@@ -52,7 +53,10 @@ pub fn ov_eigenvalues(
     fits("W_O", "d_head", d_head, o_head)?;
     fits("W_O", "d_model", d_model, columns)?;
     let direct = product(w_u, w_e, cancel)?;
-    spectra(leading, d_head, cancel, |head| matrix(w_o, head).dot(&direct).dot(&matrix(w_v, head)))
+    spectra(leading, d_head, cancel, |head| {
+        let written = multiply(matrix(w_o, head).view(), direct.view());
+        multiply(written.view(), matrix(w_v, head).view())
+    })
 }
 
 /// `sum(λ) / sum(|λ|)` of every spectrum along the last axis, `(...)`; NaN where all eigenvalues are 0.

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! with `w_e` the mean attention of `e` to the previous token. The trace over the vocabulary is one over `d_head`:
-//! with `G = W_Eᵀ W_E`, it is the sum of the entries of `(W_V^eᵀ G W_Q^h) ∘ (W_O^e W_K^h)`. The traces by themselves
-//! depend on weights alone.
+//! with `G = W_Eᵀ W_E`, it is the sum of the entries of `(W_V^eᵀ G W_Q^h) ∘ (W_O^e W_K^h)`, or, where that is less
+//! arithmetic, the inner product of `W_OV^e` and `G W_QK^h`. The traces by themselves depend on weights alone.
 
 use ndarray::{Array2, Array4, ArrayView2, Zip};
 use rayon::prelude::*;
 
-use super::composition::Weights;
+use super::composition::{Weights, before};
+use super::inner_products::{Factor, Matrices, entries_are_cheaper, inner_products};
+use super::panels::multiply;
 use super::product::product;
 use super::weights::{axes, fits, matrix};
 use crate::tensor::TensorView;
@@ -24,28 +26,65 @@ use crate::{Cancel, Result};
 ///
 /// `w_e (vocab, d_model)`. NaN where a number that enters is.
 pub fn qk_previous_token_traces(w_e: &TensorView<'_>, weights: &Weights<'_>, cancel: &Cancel) -> Result<Array4<f64>> {
-    let [layers, heads, d_model, _] = weights.dimensions()?;
+    let [layers, heads, d_model, d_head] = weights.dimensions()?;
     let [_, width] = axes("W_E", "(vocab, d_model)", w_e)?;
     fits("W_E", "d_model", d_model, width)?;
     let gram = product(&w_e.transposed(), w_e, cancel)?;
-    let heads_before_last = layers.saturating_sub(1) * heads;
-    let writing: Vec<(Array2<f64>, Array2<f64>)> = (0..heads_before_last)
-        .into_par_iter()
-        .map(|earlier| (matrix(&weights.w_v, earlier).t().dot(&gram), matrix(&weights.w_o, earlier)))
-        .collect();
+    let earlier_heads = layers.saturating_sub(1) * heads;
+    let pairs = heads * earlier_heads * layers / 2;
+    let found = if entries_are_cheaper(2 * earlier_heads, pairs, d_head, d_model) {
+        by_entries(&gram, weights, earlier_heads, heads, cancel)?
+    } else {
+        by_factors(&gram, weights, earlier_heads, heads, cancel)?
+    };
+    Ok(Array4::from_shape_fn((layers, heads, layers, heads), |(layer, head, later_layer, later)| {
+        if layer < later_layer { found[[layer * heads + head, (later_layer - 1) * heads + later]] } else { 0.0 }
+    }))
+}
+
+/// Traces `(earlier, later)`, the later heads counted from the second layer on; those of heads that are not in an
+/// earlier layer may be anything.
+fn by_factors(
+    gram: &Array2<f64>,
+    weights: &Weights<'_>,
+    count: usize,
+    heads: usize,
+    cancel: &Cancel,
+) -> Result<Array2<f64>> {
+    let seen = |earlier| multiply(matrix(&weights.w_v, earlier).t(), gram.view());
+    let writing: Vec<(Array2<f64>, Array2<f64>)> =
+        (0..count).into_par_iter().map(|earlier| (seen(earlier), matrix(&weights.w_o, earlier))).collect();
     let traces_of = |later: usize| {
         cancel.check()?;
-        let (w_q, w_k) = (matrix(&weights.w_q, later), matrix(&weights.w_k, later));
-        let in_earlier_layers = &writing[..later / heads * heads];
+        let (w_q, w_k) = (matrix(&weights.w_q, heads + later), matrix(&weights.w_k, heads + later));
         let trace = |(values, outputs): &(Array2<f64>, Array2<f64>)| {
-            Zip::from(&values.dot(&w_q)).and(&outputs.dot(&w_k)).fold(0.0, |sum, a, b| sum + a * b)
+            let (values, outputs) = (multiply(values.view(), w_q.view()), multiply(outputs.view(), w_k.view()));
+            Zip::from(&values).and(&outputs).fold(0.0, |sum, a, b| sum + a * b)
         };
-        Ok(in_earlier_layers.iter().map(trace).collect())
+        Ok(writing[..before(later, heads)].iter().map(trace).collect())
     };
-    let traces: Vec<Vec<f64>> = (0..layers * heads).into_par_iter().map(traces_of).collect::<Result<_>>()?;
-    Ok(Array4::from_shape_fn((layers, heads, layers, heads), |(layer, head, later_layer, later)| {
-        traces[later_layer * heads + later].get(layer * heads + head).copied().unwrap_or(0.0)
-    }))
+    let traces: Vec<Vec<f64>> = (0..count).into_par_iter().map(traces_of).collect::<Result<_>>()?;
+    Ok(Array2::from_shape_fn((count, count), |(earlier, later)| traces[later].get(earlier).copied().unwrap_or(0.0)))
+}
+
+/// The same, entry by entry.
+fn by_entries(
+    gram: &Array2<f64>,
+    weights: &Weights<'_>,
+    count: usize,
+    heads: usize,
+    cancel: &Cancel,
+) -> Result<Array2<f64>> {
+    let factors = |factor: &(dyn Fn(usize) -> Array2<f64> + Sync)| -> Result<Vec<Factor>> {
+        let checked = |head| cancel.check().map(|()| Factor::new(factor(head).view()));
+        (0..count).into_par_iter().map(checked).collect()
+    };
+    let values = factors(&|head| matrix(&weights.w_v, head).reversed_axes())?;
+    let outputs = factors(&|head| matrix(&weights.w_o, head))?;
+    let queries = factors(&|head| multiply(matrix(&weights.w_q, heads + head).t(), gram.view()))?;
+    let keys = factors(&|head| matrix(&weights.w_k, heads + head).reversed_axes())?;
+    let (writing, reading) = (Matrices { x: &values, y: &outputs }, Matrices { x: &queries, y: &keys });
+    inner_products(writing, reading, false, |later| before(later, heads), cancel)
 }
 
 /// The term of every head, `(layer, head)`; 0 in the first layer, where there is no earlier head.
