@@ -11,9 +11,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracles.ablation import copying_scores as slow_copying_scores
 from oracles.ablation import without_head_by_weights, without_head_given_patterns
-from oracles.circuit import copying_score as slow_copying_score
-from oracles.transformer import normalise, reference
 from phaseflow.exceptions import ShapeError
 from phaseflow.training import ModelConfig, Transformer
 from phaseflow.training.ablation import ablate_every_head, copying_scores, logits_without
@@ -130,17 +129,39 @@ def test_examples_do_not_meet() -> None:
     torch.testing.assert_close(whole.without[:, :, 33:35], part.without)
 
 
-def test_copying_scores_are_those_of_each_heads_own_output() -> None:
-    model = model_of(n_layers=2, n_vocab=30)
-    tokens = torch.stack([torch.randperm(30, generator=torch.Generator().manual_seed(seed))[:6] for seed in range(3)])
+@settings(deadline=None, max_examples=25)
+@given(configs)
+def test_copying_scores_are_those_of_each_heads_own_output(config: dict[str, object]) -> None:
+    model = model_of(**config, n_vocab=20)
+    tokens = torch.stack([torch.randperm(20, generator=torch.Generator().manual_seed(seed))[:6] for seed in range(3)])
     found = copying_scores(model, tokens)
-    assert found.shape == (2, 2)
-    _, patterns = reference(model, tokens)
-    first = model.W_E[tokens]
-    values = torch.stack([normalise(first) @ model.attention[0].W_V[head] for head in range(2)], dim=1)
-    arrays = (patterns[0], values, model.attention[0].W_O, model.W_U)
-    expected = slow_copying_score(*(each.detach().numpy() for each in arrays), tokens.numpy())
-    np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+    assert found.shape == (model.config.n_layers, model.config.n_heads)
+    np.testing.assert_allclose(found, slow_copying_scores(model, tokens), rtol=1e-6)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_head_of_the_second_layer_that_copies_what_the_first_moved_scores_one(layer_norm: bool) -> None:
+    # The first layer moves each token to directions that no logit reads; the second moves it from there to its logit.
+    model = model_of(n_layers=2, n_heads=1, d_model=32, n_vocab=8, layer_norm=layer_norm)
+    token, moved, identity = slice(0, 8), slice(8, 16), torch.eye(8)
+    first, second = model.attention
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+        # LayerNorm takes the mean off: pairs of opposite entries have none.
+        model.W_E[:, token], model.W_E[:, 16:24] = identity, -identity
+        model.W_U[token] = identity
+        first.b_distance[0, 0] = 10.0  # to itself
+        first.W_V[0, token, token] = identity
+        first.W_O[0, token, moved], first.W_O[0, token, 24:32] = identity, -identity
+        second.W_V[0, moved, token] = identity
+        second.W_O[0, token, token] = identity
+    scores = copying_scores(model, torch.tensor([[3, 1, 4, 0], [7, 2, 6, 5]]))
+    assert np.isnan(scores[0, 0])  # raises no logit
+    assert scores[1, 0] == pytest.approx(1.0)
+    with torch.no_grad():
+        second.W_O.neg_()
+    assert copying_scores(model, torch.tensor([[3, 1, 4, 0]]))[1, 0] == pytest.approx(-1.0)
 
 
 def test_a_head_that_moves_tokens_as_they_are_copies() -> None:

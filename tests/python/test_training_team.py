@@ -17,7 +17,7 @@ torch.set_num_threads(1)  # matrices this small only wait for each other
 import phaseflow
 from phaseflow.archive import Run
 from phaseflow.exceptions import MissingDataError, ParameterError
-from phaseflow.training import RepeatsConfig, TrainConfig, Transformer, tiny_config, train
+from phaseflow.training import ModelConfig, RepeatsConfig, TrainConfig, Transformer, tiny_config, train
 from phaseflow.training.loop import loss_function
 from phaseflow.training.team import Team
 
@@ -143,6 +143,29 @@ def test_on_a_cpu_auto_is_float32_and_uncompiled(monkeypatch: pytest.MonkeyPatch
     assert not torch.equal(automatic, loss_function(model, replace(CONFIG, precision="bfloat16"), us)(tokens))
     assert torch.equal(automatic, loss_function(model, replace(CONFIG, compile=True), us)(tokens))
     assert compiled == [model]
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"positions": "learned"}, {"positions": "press"}, {"positions": "relative"}, {"layer_norm": False},
+        {"positions": "rotary", "smeared_keys": True, "d_mlp": 24},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_compiler_takes_every_model_whole_and_changes_nothing(differs: dict[str, object]) -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(**({"n_vocab": 30, "context": 12, "n_heads": 2, "d_model": 16} | differs)))
+    # What a backend is given to make faster, run as it is; `fullgraph` refuses what would fall back to Python.
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    tokens = torch.randint(30, (3, 12))
+    logits, expected = compiled(tokens), model(tokens)
+    torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-6)
+    weights = list(model.parameters())
+    gradients = (torch.autograd.grad(each.square().mean(), weights) for each in (logits, expected))
+    for found, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("wrong", [{"precision": "float16"}, {"compile": "yes"}])
