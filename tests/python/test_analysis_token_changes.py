@@ -1,5 +1,6 @@
 """Breaks of single tokens in archives: repeated passages, the table, bursts, what is left out."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import phaseflow as pf
 from oracles import token_change as oracle
-from phaseflow.analysis.bursts import histogram, numbered, typical_tokens
+from phaseflow.analysis.bursts import histogram, numbered, typical_tokens, upper_tail
 from phaseflow.analysis.repeats import repeat_lengths
 
 STEPS = np.unique(np.round(np.geomspace(1, 10_000, 81)).astype(int))
@@ -117,6 +118,67 @@ def test_steps_long_before_the_last_are_left_out(archive: pf.Archive) -> None:
     assert everything.height == 2 * 32 * 64
     # The last three decades of 10,000 steps, unless told otherwise.
     assert archive.token_bursts()["start"].min() >= 10
+
+
+def of_losses(folder: Path, steps: range, tokens: np.ndarray | None = None, **options: object) -> pf.Archive:
+    """Losses of 4 × 10 tokens at these steps, in files of their own, without the tokens unless they are given."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for step in steps:
+        np.save(folder / f"step{step}.npy", rng.normal(3, 0.3, (4, 10)))
+    return pf.open(str(folder / "step{step}.npy"), axes="batch pos", tokens=tokens)
+
+
+def test_the_first_step_asked_for_and_the_fewest_checkpoints_are_among_those_tested(tmp_path: Path) -> None:
+    archive = of_losses(tmp_path / "a", range(1, 31))
+    assert archive.token_changes(fdr=1.0, first_step=15).height == 40  # 15 to 30: 16 checkpoints
+    assert archive.token_changes(fdr=1.0, first_step=16).is_empty()
+
+
+def test_step_0_is_no_checkpoint_of_the_test(tmp_path: Path) -> None:
+    archive = of_losses(tmp_path / "a", range(17))
+    assert archive.token_changes(fdr=1.0, first_step=0)["start"].min() >= 1
+    assert of_losses(tmp_path / "b", range(16)).token_changes(fdr=1.0, first_step=0).is_empty()
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 2])
+def test_tokens_are_named_where_they_are_those_of_the_losses_or_have_one_in_front(tmp_path: Path, more: int) -> None:
+    tokens = np.arange(4 * (10 + more)).reshape(4, -1)
+    found = of_losses(tmp_path / "a", range(1, 31), tokens).token_changes(fdr=1.0).sort("example", "token_index")
+    expected = tokens[:, more:].ravel().tolist() if more in (0, 1) else [None] * 40
+    assert found["token"].to_list() == expected
+
+
+def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    of_losses(tmp_path / "a", range(1, 31))
+    where = {"path": str(tmp_path / "a" / "step{step}.npy"), "axes": "batch pos", "cache": tmp_path / "kept"}
+    archive, file = pf.open(**where), tmp_path / "a" / "step20.npy"
+    whole, times = file.read_bytes(), file.stat()
+    file.write_bytes(whole[:-1])
+    archive.token_changes()
+    assert archive.problems["object"].to_list() == ["loss/probe at step 20"]
+    file.write_bytes(whole)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again = pf.open(**where)
+    again.token_changes()
+    assert again.problems.is_empty()
+
+
+def test_kept_results_are_those_of_the_same_tokens(tmp_path: Path) -> None:
+    of_losses(tmp_path / "a", range(1, 31))
+    where = {"path": str(tmp_path / "a" / "step{step}.npy"), "axes": "batch pos", "cache": tmp_path / "kept"}
+    for first in (0, 100, 0):
+        tokens = first + np.arange(40).reshape(4, 10)
+        found = pf.open(**where, tokens=tokens).token_changes(fdr=1.0)
+        assert sorted(found["token"]) == tokens.ravel().tolist()
+
+
+def test_the_seed_draws_what_chance_gives(tmp_path: Path) -> None:
+    archive = of_losses(tmp_path / "a", range(1, 31))
+    tables = [archive.token_changes(fdr=1.0, seed=seed).sort("example", "token_index") for seed in (0, 0, 1)]
+    assert tables[0].equals(tables[1])
+    assert not tables[0]["p_value"].equals(tables[2]["p_value"])
+    np.testing.assert_allclose(tables[0]["p_value"], tables[2]["p_value"], rtol=0.5)
 
 
 def test_tables_are_written_with_the_others(archive: pf.Archive, tmp_path: Path) -> None:
@@ -295,6 +357,12 @@ def test_typical_are_the_surest_drops_of_the_burst_one_a_token() -> None:
     # Not the rise (8), not the drop elsewhere (9), not the other run's (1), and of the two of token 5 the surer one.
     typical = typical_tokens(changes, bursts, n=3)
     assert typical.select("burst", "token", "height").rows() == [(1, 7, -8.0), (1, 5, -9.0), (1, 6, -6.0)]
+
+
+def test_a_count_is_uncertain_by_one_at_least() -> None:
+    # Two drops where chance puts a hundredth and the examples do not differ: the normal tail beyond two.
+    found = upper_tail(np.array([2.0, 0.0, 4.0]), np.array([0.0, 9.0, 4.0]), np.array([0.01, 0.0, 1.0]))
+    np.testing.assert_allclose(found, [0.022750131948, 1.0, 0.022750131948], rtol=1e-9)
 
 
 def test_neighbouring_bins_are_one_burst() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from phaseflow import _core
 from phaseflow._core import StoredTensor
-from phaseflow.exceptions import CorruptArchiveError, ParameterError, ShapeError
+from phaseflow.exceptions import CorruptArchiveError, DtypeError, ParameterError, ShapeError
 
 DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 
@@ -113,6 +113,41 @@ def test_the_bytes_read_are_told(tmp_path: Path) -> None:
     _core.scan_losses([tensor] * 40, [None] * 40, True, None, told.append)
     assert told == sorted(told)
     assert all(0 <= bytes_read <= 40 * 32_000_000 for bytes_read in told)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ({"early": 50, "late": 50}, "late is 50, expected a token other than early"),
+        ({"early": 50, "late": 40}, "bandwidth is 0.25, expected windows around tokens 50 and 40 that do not meet"),
+        ({"early": 0}, "early is 0, expected an integer from 1 on"),
+        ({"late": 500.0}, "late is 500.0, expected an integer"),
+        ({"bandwidth": -1.0}, "bandwidth is -1, expected a finite number"),
+    ],
+)
+def test_tokens_that_no_context_can_compare_are_refused_and_not_blamed_on_the_files(
+    tmp_path: Path, tokens: dict, words: str
+) -> None:
+    np.save(tmp_path / "step1.npy", np.ones((4, 300)))
+    archive = pf.open(f"{tmp_path}/step{{step}}.npy", axes="batch pos")
+    with pytest.raises(ParameterError, match=words):
+        archive.in_context_learning(**tokens)
+    assert archive.problems.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("losses", "error", "words"),
+    [
+        ([[1.0, 2.0], [1.0]], ShapeError, "per_token_loss is not a rectangular array"),
+        (None, DtypeError, "per_token_loss holds object, expected numbers"),
+        ("loss.npy", DtypeError, "per_token_loss holds <U8, expected numbers"),
+        (np.ones((2, 2), complex), DtypeError, "per_token_loss holds complex128, expected numbers"),
+        (np.ones((2, 2), int), DtypeError, "convert it with per_token_loss.astype"),
+    ],
+)
+def test_what_holds_no_losses_is_refused_by_what_it_holds(losses: object, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        pf.position_losses(losses)
 
 
 def test_the_tables_of_an_archive_are_those_of_the_arrays(tmp_path: Path) -> None:

@@ -176,7 +176,9 @@ class Archive:
         than ``late`` tokens their last one stands in, and the column ``late`` says so.
         Probes shorter than four times ``early`` (the repeated probe) are left out.
         """
-        return self._table(InContextLearning(early=early, late=late, bandwidth=bandwidth))
+        measure = InContextLearning(early=early, late=late, bandwidth=bandwidth)
+        measure.check()
+        return self._table(measure)
 
     def loss_derivative(self, *, bandwidth: float = 0.25) -> pl.DataFrame:
         """Derivative of the mean loss with respect to ln(token index), of every text probe at every step."""

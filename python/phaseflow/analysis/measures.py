@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from phaseflow import _core, metrics, schema
 from phaseflow.analysis.loss_scan import Losses, Tokens
+from phaseflow.metrics import _inputs
 
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
@@ -143,6 +144,11 @@ class InContextLearning:
     def tokens(self, context: int) -> dict[str, Any]:
         """The tokens compared in a context of that length."""
         return {"early": self.early, "late": min(self.late, context), "bandwidth": self.bandwidth}
+
+    def check(self) -> None:
+        """Refuses tokens that cannot be compared in any context: what no tensor has is no fault of the tensors."""
+        longest = max(_inputs.integer("early", self.early, least=1), _inputs.integer("late", self.late, least=1))
+        metrics.in_context_learning_score(np.empty((0, longest)), **self.tokens(longest))
 
     def compared(self, context: int) -> Tokens:
         """The same."""

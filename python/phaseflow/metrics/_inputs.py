@@ -17,12 +17,19 @@ def tensor(argument: str, value: Any) -> Any:
     if type(value).__module__ == _core.__name__:
         return value
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{argument} is not a rectangular array: {error}") from error
     except (TypeError, RuntimeError) as error:
         raise DtypeError(
             f"{argument} is a {type(value).__name__} that numpy cannot view ({error}); pass an array in main memory "
             "of dtype float16, bfloat16 (as ml_dtypes), float32 or float64, for torch: x.detach().float().cpu()"
         ) from error
+    if array.dtype.kind not in "fiubV":  # bfloat16 is of kind V; what can be converted is told how by the core
+        raise DtypeError(
+            f"{argument} holds {array.dtype}, expected numbers of dtype float16, bfloat16, float32 or float64"
+        )
+    return array
 
 
 def token_ids(argument: str, value: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -48,9 +55,10 @@ def integer(argument: str, value: Any, *, least: int | None = None) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise ParameterError(f"{argument} is {value!r}, expected an integer")
     number = operator.index(value)
-    least = _INT64.min if least is None else least
-    if not least <= number <= _INT64.max:
-        raise ParameterError(f"{argument} is {number}, expected an integer from {least} to {_INT64.max}")
+    if least is not None and number < least:
+        raise ParameterError(f"{argument} is {number}, expected an integer from {least} on")
+    if not _INT64.min <= number <= _INT64.max:
+        raise ParameterError(f"{argument} is {number}, expected an integer of 64 bits")
     return number
 
 
