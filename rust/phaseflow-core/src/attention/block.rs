@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::compact::Head;
-use super::lane::Lane;
+use super::panels::InPanels;
 use super::sums::Sums;
 use super::token_index::TokenIndex;
 use crate::tensor::Element;
@@ -50,7 +50,7 @@ impl Sums {
 
     /// Of a head whose queries (times the scale of their products) and keys, both `(pos, d_head)`, and log-sum-exp
     /// `(pos,)` are given; see [`Compact`](super::Compact).
-    pub(crate) fn of_parts<L: Lane>(
+    pub(crate) fn of_parts<L: InPanels>(
         index: &TokenIndex,
         example: usize,
         queries: &[L],

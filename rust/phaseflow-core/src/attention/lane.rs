@@ -5,12 +5,9 @@
 
 use std::ops::{Add, Mul, Sub};
 
-use super::compact::Head;
-use super::entropy::RowSums;
-use super::panels::Panels;
 use crate::exponential::exp_by;
 use crate::tensor::Element;
-use crate::vectorize::{has_wide_registers, vectorize};
+use crate::vectorize::vectorize;
 
 /// What a row is computed in.
 pub(crate) trait Lane:
@@ -22,8 +19,6 @@ pub(crate) trait Lane:
     /// `a · b + c`, rounded once where `FUSED` says that the machine has an instruction for it.
     fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self;
     fn exp<const FUSED: bool>(self) -> Self;
-    /// Every row of a head, in panels laid out for the machine's registers.
-    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums));
 }
 
 impl Lane for f64 {
@@ -45,12 +40,6 @@ impl Lane for f64 {
     fn exp<const FUSED: bool>(self) -> Self {
         exp_by::<FUSED>(self)
     }
-    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
-        match has_wide_registers() {
-            true => Panels::<Self, 12, 8>::new(head).each_row(each),
-            false => Panels::<Self, 6, 4>::new(head).each_row(each),
-        }
-    }
 }
 
 impl Lane for f32 {
@@ -68,12 +57,6 @@ impl Lane for f32 {
     #[inline(always)]
     fn exp<const FUSED: bool>(self) -> Self {
         single_exp::<FUSED>(self)
-    }
-    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
-        match has_wide_registers() {
-            true => Panels::<Self, 12, 16>::new(head).each_row(each),
-            false => Panels::<Self, 6, 8>::new(head).each_row(each),
-        }
     }
 }
 

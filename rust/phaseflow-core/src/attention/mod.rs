@@ -25,6 +25,7 @@ pub use compact::Compact;
 pub use head_scores::{HeadScores, head_scores, head_scores_of_compact};
 pub(crate) use lane::Lane;
 pub use metric::{Matching, Metric};
+pub(crate) use panels::InPanels;
 pub use parts::PatternParts;
 pub use prefix_matching::{PrefixMatching, Reduce, prefix_matching_score, prefix_matching_score_of_compact};
 pub use sums::Sums;

@@ -15,10 +15,35 @@
 use super::compact::Head;
 use super::entropy::RowSums;
 use super::lane::Lane;
-use crate::vectorize::vectorize_laid_out;
+use crate::vectorize::{has_wide_registers, vectorize_laid_out};
 
 /// Numbers that are added up as they are, before the sum goes on in double precision.
 const ADDED: usize = 4;
+
+/// Numbers of which whole heads are rebuilt.
+pub(crate) trait InPanels: Lane {
+    /// Calls `each` with every query in order, what it attends to, the keys up to itself, and the sums of that row; in
+    /// panels laid out for the machine's registers.
+    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums));
+}
+
+impl InPanels for f64 {
+    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
+        match has_wide_registers() {
+            true => Panels::<Self, 12, 8>::new(head).each_row(each),
+            false => Panels::<Self, 6, 4>::new(head).each_row(each),
+        }
+    }
+}
+
+impl InPanels for f32 {
+    fn each_row(head: &Head<'_, Self>, each: impl FnMut(usize, &[Self], RowSums)) {
+        match has_wide_registers() {
+            true => Panels::<Self, 12, 16>::new(head).each_row(each),
+            false => Panels::<Self, 6, 8>::new(head).each_row(each),
+        }
+    }
+}
 
 /// Registers of keys in a panel.
 const REGISTERS: usize = 2;
@@ -26,8 +51,8 @@ const REGISTERS: usize = 2;
 /// The queries and keys of a head in panels of `QUERIES` queries and two registers of keys, `LANES` numbers each.
 ///
 /// With six queries twelve registers hold the sums, which keeps the arithmetic busy while it waits for the ones before
-/// and leaves room for what they are made of; machines of thirty-two [wide](crate::vectorize::has_wide_registers) ones take twelve.
-pub(super) struct Panels<L, const QUERIES: usize, const LANES: usize> {
+/// and leaves room for what they are made of; machines of thirty-two [wide](has_wide_registers) ones take twelve.
+struct Panels<L, const QUERIES: usize, const LANES: usize> {
     /// `(panel, d_head, QUERIES)`, zeros behind the last.
     queries: Vec<L>,
     /// `(panel, d_head, REGISTERS, LANES)`, zeros behind the last.
@@ -41,7 +66,7 @@ impl<L: Lane, const QUERIES: usize, const LANES: usize> Panels<L, QUERIES, LANES
     /// Laid out for wide registers.
     const WIDE: bool = size_of::<[L; LANES]>() == 64;
 
-    pub(super) fn new(head: &Head<'_, L>) -> Self {
+    fn new(head: &Head<'_, L>) -> Self {
         Self {
             queries: in_panels(head.queries, head.width, QUERIES),
             keys: in_panels(head.keys, head.width, Self::KEYS),
@@ -50,8 +75,7 @@ impl<L: Lane, const QUERIES: usize, const LANES: usize> Panels<L, QUERIES, LANES
         }
     }
 
-    /// Calls `each` with every query in order, what it attends to, the keys up to itself, and the sums of that row.
-    pub(super) fn each_row(&self, mut each: impl FnMut(usize, &[L], RowSums)) {
+    fn each_row(&self, mut each: impl FnMut(usize, &[L], RowSums)) {
         let context = self.log_sum_exp.len();
         let room = context.next_multiple_of(Self::KEYS);
         let mut rows = vec![L::default(); QUERIES * room];

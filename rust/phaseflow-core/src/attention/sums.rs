@@ -4,8 +4,8 @@
 use super::compact::Head;
 use super::entropy::{RowSums, row_sums};
 use super::input::Rows;
-use super::lane::Lane;
 use super::metric::{ENTROPY, FIRST, NEAREST, PREVIOUS, SUMS};
+use super::panels::InPanels;
 use super::token_index::Example;
 use crate::tensor::{Element, prefetch};
 
@@ -57,7 +57,7 @@ impl Sums {
     }
 
     /// Adds all rows, each rebuilt from queries and keys.
-    pub(super) fn of_head<L: Lane>(example: &Example, head: &Head<'_, L>) -> Self {
+    pub(super) fn of_head<L: InPanels>(example: &Example, head: &Head<'_, L>) -> Self {
         let mut sums = Self::default();
         L::each_row(head, |query, row, found| sums.add(example, query, row, found));
         sums

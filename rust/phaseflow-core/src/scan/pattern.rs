@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::archive::{ElementType, StoredTensor};
-use crate::attention::{Lane, Layout, Sums, TokenIndex};
+use crate::attention::{InPanels, Lane, Layout, Sums, TokenIndex};
 use crate::tensor::{Dtype, Element};
 use crate::{Cancel, Error, Result};
 
@@ -154,7 +154,7 @@ impl<'a> Cut<'a> {
         }
     }
 
-    fn of_compact<L: Lane>(
+    fn of_compact<L: InPanels>(
         &self,
         [queries, keys, log_sum_exp]: [&StoredTensor; 3],
         scale: f64,
