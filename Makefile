@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUST   := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: demo test check lint test-rust test-python test-peers bench calibrate clean
+.PHONY: demo test check lint test-rust test-python test-peers test-gpu bench calibrate clean
 
 demo: $(VENV)/.train          ## train a one-layer and a two-layer model, analyse both, write report.html
 	$(BIN)/phaseflow demo --out runs/demo --report report.html
@@ -24,6 +24,9 @@ test-python: $(VENV)/.test
 test-peers: $(VENV)/.test     ## the tests beside TransformerLens, which brings half a gigabyte
 	$(PIP) --editable '.[peers]'
 	$(BIN)/python -m pytest tests/python/test_attention_lens.py tests/python/test_circuit_outside.py
+
+test-gpu: $(VENV)/.test       ## the tests that need a CUDA device, which `make test` runs too where there is one
+	$(BIN)/python -m pytest -m gpu -rs
 
 lint: $(VENV)/.check
 	cargo fmt --check

@@ -43,7 +43,9 @@ def assert_same_as_plain_matrix_products(model: Transformer, tokens: torch.Tenso
     """Logits, losses, patterns and every gradient."""
     logits, patterns = reference(model, tokens)
     torch.testing.assert_close(model(tokens), logits, rtol=1e-9, atol=1e-11)
-    for found, expected in zip(model.patterns(tokens), patterns, strict=True):
+    in_one_pass, found_patterns = model.observed(tokens)
+    torch.testing.assert_close(in_one_pass, logits, rtol=1e-9, atol=1e-11)
+    for found, expected in zip(found_patterns, patterns, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
     p = torch.exp(logits[:, :-1]) / torch.exp(logits[:, :-1]).sum(-1, keepdim=True)
     slow_losses = -torch.log(torch.gather(p, 2, tokens[:, 1:, None]))[..., 0]

@@ -13,7 +13,7 @@ torch.set_num_threads(1)  # matrices this small only wait for each other
 from phaseflow.exceptions import ParameterError
 from phaseflow.metrics import prefix_matching_score
 from phaseflow.training.model import ModelConfig, Transformer
-from phaseflow.training.probe import ProbeConfig, best_prefix_matching, evaluate, per_token_loss, repeated_tokens
+from phaseflow.training.probe import CHUNK, ProbeConfig, best_prefix_matching, evaluate, per_token_loss, repeated_tokens
 
 # Token t occurs t + 1 times: the least common are the first, the most common the last.
 COUNTED = np.arange(1, 101)
@@ -109,3 +109,13 @@ def test_looking_changes_neither_weights_nor_mode_nor_random_state() -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
     assert all(weight.grad is None for weight in model.parameters())
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_more_examples_than_one_pass_takes_are_looked_at_like_few() -> None:
+    model = small_model()
+    probe = torch.from_numpy(repeated_tokens(COUNTED, 0, ProbeConfig(n_repeated=CHUNK + 3)))
+    seen = evaluate(model, {"repeated": probe}, frozenset({"repeated"}))
+    for found, expected in zip(seen.attention["repeated"], model.patterns(probe), strict=True):
+        torch.testing.assert_close(found, expected.half(), rtol=0, atol=1e-3)
+    losses = evaluate(model, {"repeated": probe}, frozenset()).per_token_loss["repeated"]
+    torch.testing.assert_close(seen.per_token_loss["repeated"], losses, rtol=1e-5, atol=1e-5)

@@ -95,11 +95,15 @@ class Attention(nn.Module):
         """What the layer adds to the normalised stream `n`, both (batch, pos, d_model)."""
         v = project(n, self.W_V)
         if self.positions == "relative":
-            z = self.pattern(n, table) @ v  # (batch, head, pos, d_head); the fused kernel has no gradient for a bias
-        else:
-            q, k = self.queries_and_keys(n, table)
-            z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return einsum("bhpe,hed->bpd", z, self.W_O)
+            return self.moved(v, self.pattern(n, table))  # the fused kernel has no gradient for a bias
+        q, k = self.queries_and_keys(n, table)
+        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (batch, head, pos, d_head)
+        # The kernel leaves the heads of a position side by side: all of W_O is one product, and nothing is copied.
+        return z.transpose(1, 2).flatten(2) @ self.W_O.flatten(0, 1)
+
+    def moved(self, v: Tensor, pattern: Tensor) -> Tensor:
+        """What values `v` (batch, head, key_pos, d_head) add to the stream by a pattern, (batch, pos, d_model)."""
+        return einsum("bhpe,hed->bpd", pattern @ v, self.W_O)
 
     def pattern(self, n: Tensor, table: Tensor | None) -> Tensor:
         """The attention pattern, (batch, head, query_pos, key_pos)."""
@@ -166,9 +170,14 @@ class Transformer(nn.Module):
 
     def patterns(self, tokens: Tensor) -> list[Tensor]:
         """Attention patterns of every layer, each (batch, head, query_pos, key_pos)."""
+        return self.observed(tokens)[1]
+
+    def observed(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits and the patterns of every layer, of one pass; the softmax is spelt out, so logits differ by rounding
+        from what `forward` gives.
+        """
         kept: list[Tensor] = []
-        self._run(tokens, kept)
-        return kept
+        return self._run(tokens, kept), kept
 
     def weights(self) -> dict[str, Tensor]:
         """Every parameter by its name in an archive: `W_E`, `W_U`, `W_Q/L00`, `W_in/L00`, ... (no copies)."""
@@ -207,9 +216,11 @@ class Transformer(nn.Module):
         for layer, attention in enumerate(self.attention):
             assert isinstance(attention, Attention)
             n = self.normalise(x)
-            if kept is not None:
+            if kept is None:
+                x = x + attention(n, self.table)
+            else:
                 kept.append(attention.pattern(n, self.table))
-            x = x + attention(n, self.table)
+                x = x + attention.moved(project(n, attention.W_V), kept[-1])
             if self.config.d_mlp:
                 x = x + self.mlp[layer](self.normalise(x))
         return self.normalise(x) @ self.W_U

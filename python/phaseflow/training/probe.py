@@ -94,21 +94,36 @@ def evaluate(model: Transformer, tokens: Mapping[str, Tensor], with_patterns: fr
     """Losses on every probe and patterns on those of `with_patterns`; neither weights, mode nor random state change."""
     training = model.training
     model.eval()
+    attention: dict[str, list[Tensor]] = {}
+    losses: dict[str, Tensor] = {}
     with torch.no_grad():
-        attention = {name: [p.half().cpu() for p in model.patterns(tokens[name])] for name in sorted(with_patterns)}
-        losses = {name: per_token_loss(model, probe).cpu() for name, probe in tokens.items()}
+        for name, probe in tokens.items():
+            if name in with_patterns:
+                attention[name], losses[name] = patterns_and_losses(model, probe)
+            else:
+                losses[name] = per_token_loss(model, probe).cpu()
     model.train(training)
     return Evaluation(attention, losses)
 
 
+def patterns_and_losses(model: Transformer, tokens: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Both of one pass over a few examples at a time, on the CPU: patterns as float16, losses as `per_token_loss`."""
+    layers, losses = [], []
+    for chunk in torch.split(tokens, CHUNK):
+        logits, patterns = model.observed(chunk)
+        losses.append(losses_of(logits[:, :-1], chunk[:, 1:]).cpu())
+        layers.append([pattern.half().cpu() for pattern in patterns])
+    return [torch.cat(layer) for layer in zip(*layers, strict=True)], torch.cat(losses)
+
+
 def per_token_loss(model: Transformer, tokens: Tensor) -> Tensor:
     """Losses in nats, (batch, pos - 1), a few examples at a time; column i is of predicting `tokens[:, i + 1]`."""
-    parts = []
-    for chunk in torch.split(tokens, CHUNK):
-        logits = model(chunk[:, :-1])  # (batch, pos - 1, vocab)
-        losses = F.cross_entropy(logits.flatten(0, 1), chunk[:, 1:].flatten(), reduction="none")
-        parts.append(losses.view(len(chunk), -1))
-    return torch.cat(parts)
+    return torch.cat([losses_of(model(chunk[:, :-1]), chunk[:, 1:]) for chunk in torch.split(tokens, CHUNK)])
+
+
+def losses_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """Losses in nats, (batch, pos), of logits (batch, pos, vocab)."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
 
 
 def best_prefix_matching(patterns: list[Tensor], tokens: NDArray[np.int64], bos: int) -> float:
