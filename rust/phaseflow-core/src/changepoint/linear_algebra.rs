@@ -38,6 +38,81 @@ pub(crate) fn add_scaled(target: &mut [f64], factor: f64, source: &[f64]) {
     }
 }
 
+/// The inner products of `vector` with every column: four columns at a time, so that one's sums are not waited for.
+#[inline(always)]
+pub(crate) fn dots(columns: &[Vec<f64>], vector: &[f64]) -> Vec<f64> {
+    let mut found = Vec::with_capacity(columns.len());
+    let mut fours = columns.chunks_exact(4);
+    for four in &mut fours {
+        found.extend(dot_four([&four[0], &four[1], &four[2], &four[3]], vector));
+    }
+    for column in fours.remainder() {
+        found.push(dot(column, vector));
+    }
+    found
+}
+
+/// Four times [`dot`], with the same bits.
+#[inline(always)]
+fn dot_four(columns: [&[f64]; 4], vector: &[f64]) -> [f64; 4] {
+    let mut lanes = [[0.0; 8]; 4];
+    let [first, second, third, fourth] = columns.map(|column| column.as_chunks::<8>().0);
+    let (eights, tail) = vector.as_chunks::<8>();
+    let count = eights.len();
+    let (first, second, third, fourth) = (&first[..count], &second[..count], &third[..count], &fourth[..count]);
+    for index in 0..count {
+        let vector = &eights[index];
+        add_products(&mut lanes[0], &first[index], vector);
+        add_products(&mut lanes[1], &second[index], vector);
+        add_products(&mut lanes[2], &third[index], vector);
+        add_products(&mut lanes[3], &fourth[index], vector);
+    }
+    let mut found = [0.0; 4];
+    for which in 0..4 {
+        let mut rest = 0.0;
+        for index in 0..tail.len() {
+            rest += columns[which][8 * count + index] * tail[index];
+        }
+        for lane in &lanes[which] {
+            found[which] += lane;
+        }
+        found[which] += rest;
+    }
+    found
+}
+
+#[inline(always)]
+fn add_products(lanes: &mut [f64; 8], a: &[f64; 8], b: &[f64; 8]) {
+    for lane in 0..8 {
+        lanes[lane] += a[lane] * b[lane];
+    }
+}
+
+/// `target += sum of factor_k * column_k`, in order, four columns a pass over `target`.
+#[inline(always)]
+pub(crate) fn add_all_scaled(target: &mut [f64], factors: &[f64], columns: &[Vec<f64>]) {
+    let count = factors.len().min(columns.len());
+    let whole = count - count % 4;
+    let mut k = 0;
+    while k < whole {
+        let length = target.len();
+        let four =
+            [&columns[k][..length], &columns[k + 1][..length], &columns[k + 2][..length], &columns[k + 3][..length]];
+        let by = [factors[k], factors[k + 1], factors[k + 2], factors[k + 3]];
+        for index in 0..length {
+            let value = target[index] + by[0] * four[0][index];
+            let value = value + by[1] * four[1][index];
+            let value = value + by[2] * four[2][index];
+            target[index] = value + by[3] * four[3][index];
+        }
+        k += 4;
+    }
+    while k < count {
+        add_scaled(target, factors[k], &columns[k]);
+        k += 1;
+    }
+}
+
 /// Removes from `vector` its part in the span of the orthonormal `basis`; twice, so that rounding does not add up.
 pub(crate) fn project_out(vector: &mut [f64], basis: &[Vec<f64>]) {
     for _ in 0..2 {
@@ -105,7 +180,22 @@ pub(crate) fn principal_directions(mut columns: Vec<Vec<f64>>) -> (Vec<Vec<f64>>
 
 #[cfg(test)]
 mod tests {
-    use super::{dot, orthonormalise, principal_directions};
+    use super::{add_all_scaled, add_scaled, dot, dots, orthonormalise, principal_directions};
+
+    #[test]
+    fn several_columns_at_a_time_give_the_bits_of_one_by_one() {
+        for (count, length) in [(0, 5), (1, 8), (4, 3), (7, 21), (9, 40)] {
+            let value = |k: usize, i: usize| ((k * 31 + i * 17) as f64 * 0.7).sin();
+            let columns: Vec<Vec<f64>> = (0..count).map(|k| (0..length).map(|i| value(k, i)).collect()).collect();
+            let vector: Vec<f64> = (0..length).map(|i| value(99, i)).collect();
+            let factors: Vec<f64> = columns.iter().map(|column| dot(column, &vector)).collect();
+            assert_eq!(dots(&columns, &vector), factors);
+            let (mut at_once, mut one_by_one) = (vector.clone(), vector);
+            add_all_scaled(&mut at_once, &factors, &columns);
+            columns.iter().zip(&factors).for_each(|(column, factor)| add_scaled(&mut one_by_one, *factor, column));
+            assert_eq!(at_once, one_by_one);
+        }
+    }
 
     #[test]
     fn principal_directions_of_a_diagonal_matrix_are_its_axes() {

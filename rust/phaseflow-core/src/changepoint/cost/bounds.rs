@@ -42,16 +42,19 @@ impl Bounds {
         values.resize(starts.len(), 0.0);
         let shorter = self.counts.len() - end;
         let mut rest = values.as_mut_slice();
-        vectorize(|| {
-            for run in Runs(starts) {
-                let (values, after) = std::mem::take(&mut rest).split_at_mut(run.len());
-                rest = after;
-                let sizes = run.start + shorter..run.end + shorter;
-                let before = (&self.sums[run.clone()], &self.squares[run]);
-                let sizes = (&self.counts[sizes.clone()], &self.shares[sizes]);
-                fill(values, before, (self.sums[end], self.squares[end] - self.error), sizes, cost);
-            }
-        });
+        vectorize(
+            #[inline(always)]
+            || {
+                for run in Runs(starts) {
+                    let (values, after) = std::mem::take(&mut rest).split_at_mut(run.len());
+                    rest = after;
+                    let sizes = run.start + shorter..run.end + shorter;
+                    let before = (&self.sums[run.clone()], &self.squares[run]);
+                    let sizes = (&self.counts[sizes.clone()], &self.shares[sizes]);
+                    fill(values, before, (self.sums[end], self.squares[end] - self.error), sizes, cost);
+                }
+            },
+        );
     }
 }
 

@@ -47,16 +47,19 @@ impl Cost for L2 {
     fn best_place(&self, start: usize, end: usize, first: usize, last: usize, jump: usize) -> Option<usize> {
         let count = (end - start) as f64;
         let mut gains = vec![0.0; (last - first) / jump + 1];
-        vectorize(|| {
-            for sums in &self.sums {
-                let mean = sums.over(start, end).value() / count;
-                sums.add_squares_about(start, first, jump, mean, &mut gains);
-            }
-            for (index, gain) in gains.iter_mut().enumerate() {
-                let before = (first - start + index * jump) as f64;
-                *gain /= before * (count - before);
-            }
-        });
+        vectorize(
+            #[inline(always)]
+            || {
+                for sums in &self.sums {
+                    let mean = sums.over(start, end).value() / count;
+                    sums.add_squares_about(start, first, jump, mean, &mut gains);
+                }
+                for (index, gain) in gains.iter_mut().enumerate() {
+                    let before = (first - start + index * jump) as f64;
+                    *gain /= before * (count - before);
+                }
+            },
+        );
         let best = gains
             .iter()
             .enumerate()

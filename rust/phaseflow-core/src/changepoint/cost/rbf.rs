@@ -65,16 +65,19 @@ impl Rbf {
     fn kernels(&self, first: usize, row: usize, values: &mut Vec<f64>) {
         values.clear();
         values.resize(row - first, 0.0);
-        vectorize(|| {
-            for y in self.signal.rows() {
-                let own = y[row];
-                // The rows of an array in standard layout are slices.
-                for (value, other) in values.iter_mut().zip(y.as_slice().map_or(&[][..], |y| &y[first..row])) {
-                    *value += (own - other) * (own - other);
+        vectorize(
+            #[inline(always)]
+            || {
+                for y in self.signal.rows() {
+                    let own = y[row];
+                    // The rows of an array in standard layout are slices.
+                    for (value, other) in values.iter_mut().zip(y.as_slice().map_or(&[][..], |y| &y[first..row])) {
+                        *value += (own - other) * (own - other);
+                    }
                 }
-            }
-            values.iter_mut().for_each(|value| *value = exp(-self.gamma * *value));
-        });
+                values.iter_mut().for_each(|value| *value = exp(-self.gamma * *value));
+            },
+        );
     }
 
     /// Mean squared distance of neighbours in the kernel's space, halved: the variance of independent noise there.

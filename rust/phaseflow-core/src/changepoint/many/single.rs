@@ -85,10 +85,13 @@ pub fn single_change<E: Element>(
                 && rows.len_of(Axis(1)) >= 2 * min_size
             {
                 let rows = rows.slice(s![first..first + found.len(), .., 0]);
-                vectorize(|| {
-                    lanes.fill(rows);
-                    lanes.search(direction, min_size);
-                });
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        lanes.fill(rows);
+                        lanes.search(direction, min_size);
+                    },
+                );
                 let bound = search.bounds.of(rows.len_of(Axis(1)));
                 for (lane, found) in found.iter_mut().enumerate() {
                     *found = match lanes.outcome(lane) {

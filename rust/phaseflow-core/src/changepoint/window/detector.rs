@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::base::{Base, Scale, axis};
-use super::noise::{Image, Level, Noise, Projected};
+use super::forms::Forms;
+use super::noise::{Level, Noise, Projected};
 use super::null::Null;
 use super::scan::{Places, Table};
+use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result};
 
 /// Most places a window may start or end at: beyond, every few checkpoints.
@@ -46,6 +48,7 @@ pub struct Detector {
     half_range: f64,
     /// Of every correlation, as it sees the hinge of every candidate.
     hinges: Vec<OnceLock<Vec<Projected>>>,
+    forms: Vec<OnceLock<Forms>>,
     tables: Vec<OnceLock<Table>>,
     nulls: Mutex<HashMap<Level, Arc<Null>>>,
 }
@@ -83,10 +86,21 @@ impl Detector {
         let max_width = options.max_width.map_or(f64::INFINITY, |width| width / half_range * (1.0 + 1e-12));
         let candidates = candidates(&u, options.flank);
         let hinges = noise.correlations.iter().map(|_| OnceLock::new()).collect();
+        let forms = noise.correlations.iter().map(|_| OnceLock::new()).collect();
         let tables = (0..noise.correlations.len() * noise.taus.len()).map(|_| OnceLock::new()).collect();
         let narrow = if options.scale == Scale::Log { NARROW / half_range } else { 0.0 };
         let places = Places { u, candidates, max_width, narrow };
-        Ok(Self { noise, places, options, centre, half_range, hinges, tables, nulls: Mutex::new(HashMap::new()) })
+        Ok(Self {
+            noise,
+            places,
+            options,
+            centre,
+            half_range,
+            hinges,
+            forms,
+            tables,
+            nulls: Mutex::new(HashMap::new()),
+        })
     }
 
     /// Number of checkpoints.
@@ -104,19 +118,22 @@ impl Detector {
         self.hinges[rho].get_or_init(|| (0..self.places.candidates.len()).map(project).collect())
     }
 
-    /// The ramp between two candidates as every correlation sees it: the difference of their hinges.
-    pub(crate) fn ramp(&self, start: usize, end: usize) -> Image {
+    /// The ramp between two candidates as one correlation sees it: the difference of their hinges.
+    pub(crate) fn ramp(&self, rho: usize, (start, end): (usize, usize), into: &mut Projected) {
         let share = 1.0 / (self.places.at(end) - self.places.at(start));
-        let between = |first: &[f64], second: &[f64]| {
-            let mut apart = first.to_vec();
-            apart.iter_mut().zip(second).for_each(|(a, b)| *a = (*a - b) * share);
-            apart
-        };
-        let at = |rho: usize| {
-            let (first, second) = (&self.hinges(rho)[start], &self.hinges(rho)[end]);
-            Projected { rest: between(&first.rest, &second.rest), parts: between(&first.parts, &second.parts) }
-        };
-        Image((0..self.noise.correlations.len()).map(at).collect())
+        let (first, second) = (&self.hinges(rho)[start], &self.hinges(rho)[end]);
+        vectorize(
+            #[inline(always)]
+            || {
+                difference(&mut into.rest, share, &first.rest, &second.rest);
+                difference(&mut into.parts, share, &first.parts, &second.parts);
+            },
+        );
+    }
+
+    /// What one correlation makes of any shape.
+    pub(crate) fn forms(&self, rho: usize) -> &Forms {
+        self.forms[rho].get_or_init(|| Forms::new(&self.noise, rho))
     }
 
     /// The simulated distribution of a noise level, kept from the second call on.
@@ -152,6 +169,17 @@ impl Detector {
     /// Length of the axis.
     pub(crate) fn span(&self) -> f64 {
         2.0
+    }
+}
+
+/// `into = share (a - b)`.
+#[inline(always)]
+fn difference(into: &mut Vec<f64>, share: f64, a: &[f64], b: &[f64]) {
+    into.resize(a.len().min(b.len()), 0.0);
+    let count = into.len();
+    let (into, a, b) = (&mut into[..count], &a[..count], &b[..count]);
+    for index in 0..count {
+        into[index] = (a[index] - b[index]) * share;
     }
 }
 

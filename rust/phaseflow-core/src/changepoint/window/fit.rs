@@ -12,6 +12,7 @@
 //! relaxation looks like, the size is chosen anew on both sides.
 
 use super::detector::Detector;
+use super::likelihood::{Likelihood, Products, weighted};
 use super::noise::{Image, Level, Noise, Projected};
 use super::scan::Widths;
 use crate::changepoint::linear_algebra::{add_scaled, dot};
@@ -26,13 +27,6 @@ const SPARE: usize = 1;
 /// An AR(1) coefficient at which windows are found whatever the coefficient is.
 const WEAK_RHO: f64 = 0.3;
 
-/// The best noise level for a curve beside given columns.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Likelihood {
-    pub(crate) level: Level,
-    pub(crate) value: f64,
-}
-
 /// The best window of a curve, on the grid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fit {
@@ -45,7 +39,10 @@ pub(crate) struct Fit {
 
 /// `a' P b` at a level with the given weights.
 pub(crate) fn product(weights: &[f64], a: &Projected, b: &Projected) -> f64 {
-    vectorize(|| dot(&a.rest, &b.rest) + weighted(weights, &a.parts, &b.parts))
+    vectorize(
+        #[inline(always)]
+        || dot(&a.rest, &b.rest) + weighted(weights, &a.parts, &b.parts),
+    )
 }
 
 fn subtract(target: &mut Projected, factor: f64, source: &Projected) {
@@ -53,91 +50,8 @@ fn subtract(target: &mut Projected, factor: f64, source: &Projected) {
     add_scaled(&mut target.parts, -factor, &source.parts);
 }
 
-/// The level that makes the last of `images` likeliest when all the others are free columns.
-pub(crate) fn likeliest(noise: &Noise, images: &[&Image]) -> Likelihood {
-    likeliest_of(noise, images, 0..noise.taus.len())
-}
-
-/// The same among the levels with relaxations of the given sizes.
-fn likeliest_of(noise: &Noise, images: &[&Image], taus: std::ops::Range<usize>) -> Likelihood {
-    let count = images.len();
-    let mut best = Likelihood { level: Level { rho: 0, tau: 0 }, value: f64::NEG_INFINITY };
-    let mut rests = vec![0.0; count * count];
-    let mut gram = vec![0.0; count * count];
-    vectorize(|| {
-        for rho in 0..noise.correlations.len() {
-            for i in 0..count {
-                for j in 0..=i {
-                    rests[i * count + j] = dot(&images[i].0[rho].rest, &images[j].0[rho].rest);
-                }
-            }
-            for tau in taus.clone() {
-                let level = Level { rho, tau };
-                let weights = noise.weights(level);
-                for i in 0..count {
-                    for j in 0..=i {
-                        let (a, b) = (&images[i].0[rho].parts, &images[j].0[rho].parts);
-                        gram[i * count + j] = rests[i * count + j] + weighted(weights, a, b);
-                    }
-                }
-                let left = remaining(&mut gram, count).max(ROUNDING);
-                let value = noise.log_scale(level) - 0.5 * noise.freedom as f64 * left.ln();
-                if value > best.value {
-                    best = Likelihood { level, value };
-                }
-            }
-        }
-    });
-    best
-}
-
-/// `sum of w a b`, in four lanes.
-#[inline(always)]
-fn weighted(weights: &[f64], a: &[f64], b: &[f64]) -> f64 {
-    let count = weights.len().min(a.len()).min(b.len());
-    let (weights, a, b) = (&weights[..count], &a[..count], &b[..count]);
-    let whole = count - count % 4;
-    let mut lanes = [0.0; 4];
-    let mut index = 0;
-    while index < whole {
-        for lane in 0..4 {
-            lanes[lane] += weights[index + lane] * a[index + lane] * b[index + lane];
-        }
-        index += 4;
-    }
-    let mut tail = 0.0;
-    while index < count {
-        tail += weights[index] * a[index] * b[index];
-        index += 1;
-    }
-    lanes[0] + lanes[1] + lanes[2] + lanes[3] + tail
-}
-
-/// The likeliest level with the relaxations a step larger.
-pub(crate) fn with_room(noise: &Noise, images: &[&Image]) -> Likelihood {
-    let tau = roomy(noise, likeliest(noise, images).level);
-    likeliest_of(noise, images, tau..tau + 1)
-}
-
 fn roomy(noise: &Noise, level: Level) -> usize {
     (level.tau + SPARE).min(noise.taus.len() - 1)
-}
-
-/// What is left of the last vector's square once the others are removed: elimination on a lower-triangular Gram matrix.
-fn remaining(gram: &mut [f64], count: usize) -> f64 {
-    for pivot in 0..count.saturating_sub(1) {
-        let square = gram[pivot * count + pivot];
-        if square <= ROUNDING {
-            continue;
-        }
-        for i in pivot + 1..count {
-            let factor = gram[i * count + pivot] / square;
-            for j in pivot + 1..=i {
-                gram[i * count + j] -= factor * gram[j * count + pivot];
-            }
-        }
-    }
-    gram[count * count - 1]
 }
 
 /// A curve at one noise level with earlier windows removed from it.
@@ -156,7 +70,7 @@ impl Beside {
             level,
             weights: noise.weights(level).to_vec(),
             columns: Vec::with_capacity(earlier.len()),
-            curve: curve.0[level.rho].clone(),
+            curve: Projected { rest: Vec::new(), parts: Vec::new() },
         };
         for image in earlier {
             let mut column = image.0[level.rho].clone();
@@ -169,7 +83,7 @@ impl Beside {
                 beside.columns.push(column);
             }
         }
-        let mut curve = beside.curve.clone();
+        let mut curve = curve.0[level.rho].clone();
         beside.clear(&mut curve);
         beside.curve = curve;
         beside
@@ -195,14 +109,20 @@ impl Beside {
     }
 }
 
+/// The likeliest level beside `earlier` and a further column, with the relaxations a step larger.
+pub(crate) fn with_room(products: &Products<'_>, column: &Image) -> Likelihood {
+    let column = |rho: usize, into: &mut Projected| into.clone_from(&column.0[rho]);
+    let noise = products.noise;
+    let tau = roomy(noise, products.with(column, 0..noise.taus.len()).level);
+    products.with(column, tau..tau + 1)
+}
+
 /// The best window of `curve` beside the earlier ones, and its statistic.
 pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image) -> Fit {
     let noise = &detector.noise;
-    let mut images: Vec<&Image> = earlier.to_vec();
-    images.push(curve);
-    let free = likeliest(noise, &images);
-    let tau = roomy(noise, free.level);
-    let roomy = likeliest_of(noise, &images, tau..tau + 1);
+    let products = Products::new(noise, earlier, curve);
+    let free = products.likeliest();
+    let roomy = products.likeliest_at(roomy(noise, free.level));
     let mut fit = Fit { null_level: free.level, statistic: 0.0, window: None };
     if Beside::new(noise, roomy.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
         return fit;
@@ -217,7 +137,7 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
                 break;
             }
             scanned.push((widths, level));
-            let Some((window, alternative)) = best_at(detector, earlier, curve, level, widths) else { break };
+            let Some((window, alternative)) = best_at(detector, &products, level, widths) else { break };
             let statistic = 2.0 * (alternative.value - without);
             let better = fit.window.is_none() || statistic > fit.statistic;
             if better {
@@ -253,22 +173,19 @@ fn narrow(level: Level) -> (Widths, Level) {
 /// The window of largest gain at one noise level, and the likelihood with it.
 fn best_at(
     detector: &Detector,
-    earlier: &[&Image],
-    curve: &Image,
+    products: &Products<'_>,
     level: Level,
     widths: Widths,
 ) -> Option<((usize, usize), Likelihood)> {
-    let noise = &detector.noise;
-    let beside = Beside::new(noise, level, earlier, curve);
+    let beside = Beside::new(&detector.noise, level, products.earlier, products.curve);
     let (b, parts) = beside.hinge_products(detector);
     let table = detector.table(level);
     let best = if parts.is_empty() { table.best(&b, widths) } else { table.best_beside(&b, &parts, widths) }?;
-    let ramp = detector.ramp(best.start, best.end);
-    let mut with: Vec<&Image> = earlier.to_vec();
-    with.extend([&ramp, curve]);
+    let place = (best.start, best.end);
+    let ramp = |rho: usize, into: &mut Projected| detector.ramp(rho, place, into);
     let likelihood = match widths {
-        Widths::All => likeliest_of(noise, &with, level.tau..level.tau + 1),
-        Widths::Narrow => likeliest(noise, &with),
+        Widths::All => products.with(ramp, level.tau..level.tau + 1),
+        Widths::Narrow => products.with(ramp, 0..detector.noise.taus.len()),
     };
-    Some(((best.start, best.end), likelihood))
+    Some((place, likelihood))
 }

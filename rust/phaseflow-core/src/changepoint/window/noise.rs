@@ -16,11 +16,14 @@
 //! base-free vector. All terms are sums of products of residuals: nothing cancels, however small the noise.
 
 use super::super::autoregression::{RHOS, innovations, standardised, unwhiten, whiten};
-use super::super::linear_algebra::{add_scaled, dot, orthonormalise, principal_directions, project_out};
+use super::super::linear_algebra::{add_all_scaled, dots, orthonormalise, principal_directions, project_out};
 use crate::vectorize::vectorize;
 
 /// Ratios tried of the relaxations' standard deviation to the noise's: 0, then half decades.
 const TAU_EXPONENTS: std::ops::RangeInclusive<i32> = -2..=12;
+
+/// Sizes of the relaxations that are computed together: as many as there are.
+pub(crate) const LANES: usize = 16;
 
 /// Which covariance: an index into [`Noise::correlations`] and one into [`Noise::taus`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +44,10 @@ pub(crate) struct Noise {
     pub(crate) deviations: Vec<f64>,
     /// Of every level: see [`Noise::log_scale`] and [`Noise::weights`].
     log_scales: Vec<f64>,
+    relative_scales: Vec<f64>,
     weights: Vec<Vec<f64>>,
+    /// Of every rho and direction: the weights at all taus, 0 beyond.
+    weights_at_all_taus: Vec<Vec<[f64; LANES]>>,
 }
 
 impl Noise {
@@ -72,7 +78,20 @@ impl Noise {
             }
         }
         let freedom = deviations.len() - basis.len();
-        Self { correlations, taus, freedom, relaxations, deviations, log_scales, weights }
+        let largest = log_scales.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let relative_scales = log_scales.iter().map(|scale| (2.0 * (scale - largest) / freedom as f64).exp()).collect();
+        let weights_at_all_taus = weights.chunks(taus.len()).map(across).collect();
+        Self {
+            correlations,
+            taus,
+            freedom,
+            relaxations,
+            deviations,
+            log_scales,
+            relative_scales,
+            weights,
+            weights_at_all_taus,
+        }
     }
 
     /// Which of all levels, by rho and then by tau.
@@ -96,6 +115,16 @@ impl Noise {
         self.log_scales[self.index(level)]
     }
 
+    /// `exp(2 log_scale / freedom)` over its largest value.
+    pub(crate) fn relative_scale(&self, level: Level) -> f64 {
+        self.relative_scales[self.index(level)]
+    }
+
+    /// For every direction its weights at all taus.
+    pub(crate) fn weights_at_all_taus(&self, rho: usize) -> &[[f64; LANES]] {
+        &self.weights_at_all_taus[rho]
+    }
+
     /// `1 / (1 + tau^2 lambda_k)`.
     pub(crate) fn weights(&self, level: Level) -> &[f64] {
         &self.weights[self.index(level)]
@@ -105,27 +134,39 @@ impl Noise {
     pub(crate) fn residual(&self, level: Level, y: &Projected) -> Vec<f64> {
         let correlation = &self.correlations[level.rho];
         let mut whitened = y.rest.clone();
-        vectorize(|| {
-            for ((direction, weight), part) in correlation.directions.iter().zip(self.weights(level)).zip(&y.parts) {
-                add_scaled(&mut whitened, weight * part, direction);
-            }
-        });
+        vectorize(
+            #[inline(always)]
+            || {
+                let factors: Vec<f64> = self.weights(level).iter().zip(&y.parts).map(|(w, part)| w * part).collect();
+                add_all_scaled(&mut whitened, &factors, &correlation.directions);
+            },
+        );
         unwhiten(correlation.rho, &self.deviations, &whitened)
     }
+}
+
+/// Weights `[tau][direction]` as `[direction][tau]`.
+fn across(weights: &[Vec<f64>]) -> Vec<[f64; LANES]> {
+    let directions = weights.first().map_or(0, Vec::len);
+    let mut turned = vec![[0.0; LANES]; directions];
+    for (tau, weights) in weights.iter().enumerate().take(LANES) {
+        weights.iter().zip(&mut turned).for_each(|(weight, lanes)| lanes[tau] = *weight);
+    }
+    turned
 }
 
 /// The whitened, base-free form of everything for one AR(1) coefficient.
 #[derive(Debug)]
 pub(crate) struct Correlation {
     pub(crate) rho: f64,
-    base: Vec<Vec<f64>>,
-    directions: Vec<Vec<f64>>,
+    pub(crate) base: Vec<Vec<f64>>,
+    pub(crate) directions: Vec<Vec<f64>>,
     strengths: Vec<f64>,
     log_det: f64,
 }
 
 /// A vector after whitening and removing the base, split along the relaxations' directions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Projected {
     pub(crate) rest: Vec<f64>,
     pub(crate) parts: Vec<f64>,
@@ -153,20 +194,17 @@ impl Correlation {
     }
 
     fn project(&self, standardised: &[f64]) -> Projected {
-        vectorize(|| {
-            let mut rest = innovations(self.rho, standardised);
-            for column in &self.base {
-                let part = dot(column, &rest);
-                add_scaled(&mut rest, -part, column);
-            }
-            let mut parts = Vec::with_capacity(self.directions.len());
-            for direction in &self.directions {
-                parts.push(dot(direction, &rest));
-            }
-            for (direction, part) in self.directions.iter().zip(&parts) {
-                add_scaled(&mut rest, -part, direction);
-            }
-            Projected { rest, parts }
-        })
+        vectorize(
+            #[inline(always)]
+            || {
+                let mut rest = innovations(self.rho, standardised);
+                let base: Vec<f64> = dots(&self.base, &rest).iter().map(|part| -part).collect();
+                add_all_scaled(&mut rest, &base, &self.base);
+                let parts = dots(&self.directions, &rest);
+                let removed: Vec<f64> = parts.iter().map(|part| -part).collect();
+                add_all_scaled(&mut rest, &removed, &self.directions);
+                Projected { rest, parts }
+            },
+        )
     }
 }

@@ -5,6 +5,8 @@
 
 use super::detector::Detector;
 use super::fit::{Beside, product, with_room};
+use super::forms::Functionals;
+use super::likelihood::{Products, ROUNDING};
 use super::noise::{Image, Level};
 use super::shape::Shape;
 
@@ -36,13 +38,19 @@ pub(crate) struct Trials<'a> {
     pub(crate) beside: Beside,
     pub(crate) shape: Shape,
     square: f64,
+    /// `P y` of the curve and of the earlier windows.
+    seen: Functionals,
 }
 
 impl<'a> Trials<'a> {
     pub(crate) fn new(detector: &'a Detector, level: Level, shape: Shape, earlier: &[&Image], curve: &Image) -> Self {
         let beside = Beside::new(&detector.noise, level, earlier, curve);
         let square = beside.square();
-        Self { detector, beside, shape, square }
+        let seen: Vec<Vec<f64>> = std::iter::once(&beside.curve)
+            .chain(&beside.columns)
+            .map(|vector| detector.noise.residual(level, vector))
+            .collect();
+        Self { detector, beside, shape, square, seen: Functionals::new(&seen) }
     }
 
     /// `None` where the place is outside the candidates, narrower than a checkpoint, or not told from the rest.
@@ -50,17 +58,35 @@ impl<'a> Trials<'a> {
         if !self.detector.allows(start, end) {
             return None;
         }
+        let u = &self.detector.places.u;
+        let between = self.shape.between(u, start, end);
+        let inside = self.shape.over(&u[between.clone()], start, end);
+        let forms = self.detector.forms(self.beside.level.rho);
+        let mut products = Vec::new();
+        let Some(before) = forms.square(&self.beside.weights, &between, &inside, &mut products) else {
+            return self.by_projection(start, end);
+        };
+        self.seen.of(&between, &inside, &mut products);
+        let (shared, earlier) = products.split_first()?;
+        let information = before - earlier.iter().map(|part| part * part).sum::<f64>();
+        self.trial(before, information, *shared)
+    }
+
+    /// The same by removing base, directions and earlier windows from the shape, one after the other.
+    fn by_projection(&self, start: f64, end: f64) -> Option<Trial> {
         let column = self.shape.over(&self.detector.places.u, start, end);
-        let noise = &self.detector.noise;
-        let mut vector = noise.project(self.beside.level.rho, &column);
+        let mut vector = self.detector.noise.project(self.beside.level.rho, &column);
         let before = product(&self.beside.weights, &vector, &vector);
         self.beside.clear(&mut vector);
         let information = product(&self.beside.weights, &vector, &vector);
+        self.trial(before, information, product(&self.beside.weights, &vector, &self.beside.curve))
+    }
+
+    fn trial(&self, before: f64, information: f64, shared: f64) -> Option<Trial> {
         if information <= 1e-3 * before || information <= 1e-14 {
             return None;
         }
-        let shared = product(&self.beside.weights, &vector, &self.beside.curve);
-        let left = (self.square - shared * shared / information).max(super::fit::ROUNDING);
+        let left = (self.square - shared * shared / information).max(ROUNDING);
         Some(Trial { left, size: shared / information, information })
     }
 
@@ -97,12 +123,10 @@ impl<'a> Trials<'a> {
 /// The window near `(start, end)` that makes the curve likeliest, beside the earlier ones.
 pub(crate) fn refine(detector: &Detector, earlier: &[&Image], curve: &Image, start: f64, end: f64) -> Option<Change> {
     let mut best: Option<(f64, Change)> = None;
+    let products = Products::new(&detector.noise, earlier, curve);
     for shape in Shape::ALL {
         let level_at = |start: f64, end: f64| {
-            let image = detector.noise.image(&shape.over(&detector.places.u, start, end));
-            let mut with: Vec<&Image> = earlier.to_vec();
-            with.extend([&image, curve]);
-            with_room(&detector.noise, &with)
+            with_room(&products, &detector.noise.image(&shape.over(&detector.places.u, start, end)))
         };
         let (middle, width) = ((start + end) / 2.0, end - start);
         let first = [1.0, 0.6, 1.6, 2.5]

@@ -60,13 +60,27 @@ impl Places {
     }
 }
 
-/// `1 / denominator` of every window at one noise level: row i holds the windows `(i, i + 1), (i, i + 2), ...`; 0 where
-/// a window cannot be told from the base or is wider than allowed.
+/// Starts and ends in one tile of the table.
+const SIDE: usize = 16;
+
+/// `1 / denominator` of every window at one noise level; 0 where a window cannot be told from the base or is wider than
+/// allowed. In tiles of so many starts by so many ends, because over a tile the gain is bounded: by the largest
+/// difference of `b` between its starts and its ends, squared, times its largest entry. Most tiles need no more.
 #[derive(Debug)]
 pub(crate) struct Table {
-    rows: Vec<Vec<f64>>,
-    /// How many of each row, from its beginning, are narrow.
+    tiles: Vec<Tile>,
+    count: usize,
+    /// Of each start, the first end that is too far for a narrow window.
     narrow: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Tile {
+    /// First start and first end.
+    start: usize,
+    end: usize,
+    inverses: [[f64; SIDE]; SIDE],
+    largest: f64,
 }
 
 /// The window with the largest gain.
@@ -84,43 +98,72 @@ impl Table {
         let gram: Vec<Vec<f64>> =
             hinges.iter().map(|hinge| places.hinge_products(&noise.residual(level, hinge))).collect();
         let largest = (0..count).map(|slot| gram[slot][slot]).fold(0.0, f64::max);
-        let rows = (0..count)
-            .map(|i| {
-                (i + 1..count)
-                    .map(|j| {
-                        let denominator = gram[i][i] + gram[j][j] - gram[i][j] - gram[j][i];
-                        let width = places.at(j) - places.at(i);
-                        let usable = denominator > DEGENERATE * largest && width <= places.max_width;
-                        if usable { 1.0 / denominator } else { 0.0 }
-                    })
-                    .collect()
-            })
+        let inverse = |i: usize, j: usize| {
+            let denominator = gram[i][i] + gram[j][j] - gram[i][j] - gram[j][i];
+            let usable = denominator > DEGENERATE * largest && places.at(j) - places.at(i) <= places.max_width;
+            if usable { 1.0 / denominator } else { 0.0 }
+        };
+        let tile = |start: usize, end: usize| {
+            let mut inverses = [[0.0; SIDE]; SIDE];
+            for i in start..(start + SIDE).min(count) {
+                for j in end.max(i + 1)..(end + SIDE).min(count) {
+                    inverses[i - start][j - end] = inverse(i, j);
+                }
+            }
+            let largest = inverses.iter().flatten().copied().fold(0.0, f64::max);
+            Tile { start, end, inverses, largest }
+        };
+        let tiles = (0..count)
+            .step_by(SIDE)
+            .flat_map(|start| (start..count).step_by(SIDE).map(move |end| (start, end)))
+            .map(|(start, end)| tile(start, end))
             .collect();
         let narrow = (0..count)
-            .map(|i| (i + 1..count).take_while(|&j| places.at(j) - places.at(i) <= places.narrow).count())
+            .map(|i| i + 1 + (i + 1..count).take_while(|&j| places.at(j) - places.at(i) <= places.narrow).count())
             .collect();
-        Self { rows, narrow }
+        Self { tiles, count, narrow }
     }
 
-    fn row(&self, start: usize, widths: Widths) -> &[f64] {
-        let row = &self.rows[start];
-        if widths == Widths::Narrow { &row[..self.narrow[start]] } else { row }
+    /// The first end that is too far from a start.
+    fn limit(&self, start: usize, widths: Widths) -> usize {
+        if widths == Widths::Narrow { self.narrow[start] } else { self.count }
     }
 
     /// The best window for hinge products `b`; the first of equals. `None` where no window is usable.
     pub(crate) fn best(&self, b: &[f64], widths: Widths) -> Option<Best> {
+        let blocks: Vec<Block> = b.chunks(SIDE).map(Block::new).collect();
         let mut best = Best { start: 0, end: 0, gain: 0.0 };
-        for i in 0..self.rows.len() {
-            let row = self.row(i, widths);
-            let others = &b[i + 1..i + 1 + row.len()];
-            let largest = vectorize(|| largest_gain(b[i], others, row));
-            if largest > best.gain {
-                let gains = others.iter().zip(row).map(|(other, inverse)| (b[i] - other) * (b[i] - other) * inverse);
-                let offset = gains.enumerate().find(|(_, gain)| *gain == largest).map_or(0, |(offset, _)| offset);
-                best = Best { start: i, end: i + 1 + offset, gain: largest };
+        for tile in &self.tiles {
+            let (starts, ends) = (&blocks[tile.start / SIDE], &blocks[tile.end / SIDE]);
+            let apart = (starts.high - ends.low).max(ends.high - starts.low);
+            if apart * apart * tile.largest < best.gain || self.limit(self.last(tile.start), widths) <= tile.end {
+                continue;
+            }
+            let far = (tile.end + SIDE).min(self.count);
+            let whole = self.limit(tile.start, widths) >= far;
+            let largest = if whole { largest_gain(tile, starts, ends) } else { f64::INFINITY };
+            if largest > best.gain || (largest == best.gain && largest > 0.0) {
+                self.locate(tile, b, widths, &mut best);
             }
         }
         (best.gain > 0.0).then_some(best)
+    }
+
+    /// The last start of the tile that begins with this one.
+    fn last(&self, start: usize) -> usize {
+        (start + SIDE).min(self.count) - 1
+    }
+
+    /// The best window of a tile, if it is better, or as good and earlier.
+    fn locate(&self, tile: &Tile, b: &[f64], widths: Widths, best: &mut Best) {
+        for i in tile.start..=self.last(tile.start) {
+            for j in tile.end.max(i + 1)..(tile.end + SIDE).min(self.limit(i, widths)) {
+                let gain = (b[i] - b[j]) * (b[i] - b[j]) * tile.inverses[i - tile.start][j - tile.end];
+                if gain > best.gain || (gain == best.gain && gain > 0.0 && (i, j) < (best.start, best.end)) {
+                    *best = Best { start: i, end: j, gain };
+                }
+            }
+        }
     }
 
     /// The same when the hinges are also to be free of further columns: `parts[k]` are the hinge products of column
@@ -143,47 +186,96 @@ impl Table {
         widths: Widths,
         mut visit: impl FnMut(usize, usize, f64),
     ) {
-        for i in 0..self.rows.len() {
-            for (offset, &inverse) in self.row(i, widths).iter().enumerate() {
-                let j = i + 1 + offset;
-                if inverse == 0.0 {
-                    continue;
-                }
-                let own = 1.0 / inverse;
-                let shared: f64 = parts.iter().map(|part| (part[i] - part[j]) * (part[i] - part[j])).sum();
-                // A window that earlier columns explain to a thousandth is not a window of its own.
-                if own - shared > 1e-3 * own {
-                    visit(i, j, (b[i] - b[j]) * (b[i] - b[j]) / (own - shared));
+        for tile in &self.tiles {
+            for i in tile.start..=self.last(tile.start) {
+                for j in tile.end.max(i + 1)..(tile.end + SIDE).min(self.limit(i, widths)) {
+                    let inverse = tile.inverses[i - tile.start][j - tile.end];
+                    if inverse == 0.0 {
+                        continue;
+                    }
+                    let own = 1.0 / inverse;
+                    let shared: f64 = parts.iter().map(|part| (part[i] - part[j]) * (part[i] - part[j])).sum();
+                    // A window that earlier columns explain to a thousandth is not a window of its own.
+                    if own - shared > 1e-3 * own {
+                        visit(i, j, (b[i] - b[j]) * (b[i] - b[j]) / (own - shared));
+                    }
                 }
             }
         }
     }
 }
 
-#[inline(always)]
-fn largest_gain(own: f64, others: &[f64], inverses: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let count = others.len().min(inverses.len());
-    let (others, inverses) = (&others[..count], &inverses[..count]);
-    let whole = count - count % LANES;
-    let mut lanes = [0.0_f64; LANES];
-    let mut index = 0;
-    while index < whole {
-        for lane in 0..LANES {
-            let apart = own - others[index + lane];
-            let gain = apart * apart * inverses[index + lane];
-            lanes[lane] = if gain > lanes[lane] { gain } else { lanes[lane] };
+/// Hinge products of the starts or the ends of a tile; beyond the last candidate 0, where the table is 0.
+struct Block {
+    values: [f64; SIDE],
+    low: f64,
+    high: f64,
+}
+
+impl Block {
+    fn new(b: &[f64]) -> Self {
+        let mut values = [0.0; SIDE];
+        values[..b.len()].copy_from_slice(b);
+        let low = b.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = b.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Self { values, low, high }
+    }
+}
+
+fn largest_gain(tile: &Tile, starts: &Block, ends: &Block) -> f64 {
+    vectorize(
+        #[inline(always)]
+        || {
+            let mut lanes = [0.0_f64; SIDE];
+            for (own, inverses) in starts.values.iter().zip(&tile.inverses) {
+                for lane in 0..SIDE {
+                    let apart = own - ends.values[lane];
+                    let gain = apart * apart * inverses[lane];
+                    lanes[lane] = if gain > lanes[lane] { gain } else { lanes[lane] };
+                }
+            }
+            lanes.into_iter().fold(0.0, f64::max)
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Best, Noise, Places, Table, Widths};
+    use crate::changepoint::window::noise::Level;
+
+    #[test]
+    fn tiles_find_the_window_that_all_windows_one_by_one_give() {
+        let n = 75;
+        let u: Vec<f64> = (0..n).map(|i| -1.0 + 2.0 * f64::from(i) / 74.0).collect();
+        let base = vec![vec![1.0; 75], u.clone()];
+        let noise = Noise::new(&base, Vec::new(), vec![1.0; 75]);
+        let places = Places { u, candidates: (3..72).collect(), max_width: 0.9, narrow: 0.31 };
+        let level = Level { rho: 2, tau: 0 };
+        let hinges: Vec<_> = (0..69).map(|slot| noise.project(level.rho, &places.hinge(slot))).collect();
+        let table = Table::new(&noise, &places, &hinges, level);
+        for seed in 0..50 {
+            let b: Vec<f64> =
+                (0..69).map(|i| (f64::from(i * (seed + 1)) * 0.37).sin() + 0.1 * f64::from(seed)).collect();
+            for widths in [Widths::All, Widths::Narrow] {
+                let mut slow = Best { start: 0, end: 0, gain: 0.0 };
+                for i in 0..69 {
+                    for j in i + 1..69 {
+                        let width = places.at(j) - places.at(i);
+                        if width > places.max_width || (widths == Widths::Narrow && width > places.narrow) {
+                            continue;
+                        }
+                        table.each_gain(&b, &[], widths, |start, end, gain| {
+                            if (start, end) == (i, j) && gain > slow.gain * (1.0 + 1e-12) {
+                                slow = Best { start, end, gain };
+                            }
+                        });
+                    }
+                }
+                let fast = table.best(&b, widths).unwrap_or(slow);
+                assert_eq!((fast.start, fast.end), (slow.start, slow.end));
+                assert!((fast.gain / slow.gain - 1.0).abs() < 1e-12);
+            }
         }
-        index += LANES;
     }
-    let mut largest = 0.0;
-    for index in whole..count {
-        let apart = own - others[index];
-        let gain = apart * apart * inverses[index];
-        largest = if gain > largest { gain } else { largest };
-    }
-    for lane in lanes {
-        largest = if lane > largest { lane } else { largest };
-    }
-    largest
 }
