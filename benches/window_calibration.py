@@ -1,24 +1,32 @@
 """Size, power, location error and interval coverage of detect_windows on simulated learning curves, beside peers.
 
-python benches/window_calibration.py                              # some minutes on two cores
+python benches/window_calibration.py                              # the table of the documentation, a quarter of an hour
 python benches/window_calibration.py --curves 400 --samples 30 120 1000 10000 --noise all     # hours
+python benches/window_calibration.py --print                      # the table of the record, nothing is run
 
 Size: share of smooth curves, without any window, in which one is found (nominal 0.05). Power, error and coverage: a
 drop of some noise standard deviations over 0.3 decades on the same curves. ruptures is given the noise's true variance
-and BIC's penalty, skchange (where it is installed) its defaults; they find changepoints, not windows, so only
-"something is there" is compared. docs/window-calibration.md holds a table and what was learnt from it.
+and BIC's penalty, skchange and changeforest (where they are installed) their defaults; they find changepoints, not
+windows, so only "something is there" is compared; and where ruptures is told that there are two changepoints, how far
+these lie from start and end. docs/window-calibration.md holds the table and what was learnt from it.
 """
 
 import argparse
+import json
 import warnings
+from itertools import product
 
 import numpy as np
 import polars as pl
 import ruptures
-from _timing import write_record
+from _timing import RECORDS, write_record
 
 import phaseflow as pf
 
+try:
+    import changeforest
+except ImportError:
+    changeforest = None
 try:
     import skchange
 except ImportError:
@@ -30,7 +38,7 @@ START, WIDTH = 0.5, 0.3  # of the decades covered; decades
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=100, help="simulated curves a row")
-    parser.add_argument("--samples", type=int, nargs="+", default=[30, 120])
+    parser.add_argument("--samples", type=int, nargs="+", help="without it the table of the documentation is made")
     parser.add_argument("--grids", nargs="+", choices=GRIDS, default=list(GRIDS))
     parser.add_argument("--smooth", nargs="+", choices=SMOOTH, default=list(SMOOTH))
     parser.add_argument(
@@ -39,21 +47,84 @@ def main():
     parser.add_argument("--heights", type=float, nargs="+", default=[5, 10], help="drops, in standard deviations")
     parser.add_argument("--base", default="decay", help="of detect_windows")
     parser.add_argument("--level", type=float, default=0.05)
-    parser.add_argument("--peer-curves", type=int, default=20, help="of them given to ruptures, up to 200 samples")
+    parser.add_argument("--peer-curves", type=int, default=10, help="of them given to ruptures, up to 200 samples")
+    parser.add_argument("--auto-curves", type=int, default=10, help="of them with their variance read off")
     parser.add_argument("--record", default="window_calibration", help="name of the file under benches/record")
+    parser.add_argument("--print", action="store_true", help="the table of the record")
     options = parser.parse_args()
-    noises = list(NOISE) if "all" in options.noise else options.noise
+    if options.print:
+        print_table(json.loads((RECORDS / f"{options.record}.json").read_text())["cases"])
+        return
     print(__doc__)
     cases = []
-    for n_samples in options.samples:
-        for spacing in options.grids:
-            x = GRIDS[spacing](n_samples)
-            for smooth in options.smooth:
-                for noise in noises:
-                    setting = {"samples": n_samples, "grid": spacing, "smooth": smooth, "noise": noise}
-                    cases.append(setting | row(x, smooth, noise, options))
-                    print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
+    for n_samples, spacing, smooth, noise, curves in settings(options):
+        options.curves = curves
+        setting = {"samples": n_samples, "grid": spacing, "smooth": smooth, "noise": noise, "curves": curves}
+        cases.append(setting | row(GRIDS[spacing](n_samples), smooth, noise, options))
+        print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
     write_record(options.record, cases)
+    print_table(cases)
+
+
+def settings(options):
+    """Samples, grid, smooth curve, noise and number of curves of every row."""
+    if options.samples is None:
+        for n_samples, grid, curves in TABLE:
+            few = n_samples > 1000
+            for smooth in ("power law", "rate decay at the end") if few else DECAYS:
+                for noise in NOISE if grid == "log-spaced" and n_samples < 1000 else ENDS[: 2 if few else 3]:
+                    yield n_samples, grid, smooth, noise, curves
+        return
+    noises = list(NOISE) if "all" in options.noise else options.noise
+    for setting in product(options.samples, options.grids, options.smooth, noises):
+        yield *setting, options.curves
+
+
+DECAYS = ("power law", "exponential", "power and exponential", "rate decay at the end")
+ENDS = ("independent", "AR(1) 0.9", "with the level")
+# Samples, grid, curves a row.
+TABLE = (
+    (30, "log-spaced", 100),
+    (30, "uniform", 100),
+    (120, "log-spaced", 100),
+    (120, "uniform", 100),
+    (1000, "log-spaced", 60),
+    (10_000, "uniform", 40),
+)
+
+
+def print_table(cases):
+    """Markdown: sizes and powers of every row, then the means of each noise."""
+    heights = [name.removeprefix("power at ") for name in cases[0] if name.startswith("power at")]
+    peers = [name.removeprefix("size of ") for case in cases[:1] for name in case if name.startswith("size of ")]
+
+    def share(value):
+        return "" if value is None else f"{value:.2f}".lstrip("0") if value < 1 else "1"
+
+    def several(case, names):
+        values = [share(case.get(name)) for name in names]
+        return ", ".join(values) if any(values) else ""
+
+    print(f"\n| samples | smooth curve | noise | size | power at {', '.join(heights)} | error at {heights[-1]} "
+          f"| covered at {heights[-1]} | size of {', '.join(peers)} | error of clinear |")  # fmt: skip
+    print("|---" * 9 + "|")
+    for case in cases:
+        sizes = ["size"] + [name for name in case if name.startswith("size, ")]
+        columns = [
+            f"{case['samples']:,} {case['grid']}",
+            case["smooth"],
+            case["noise"],
+            several(case, sizes),
+            several(case, [f"power at {height}" for height in heights]),
+            several(case, [f"{side} error at {heights[-1]}" for side in ("start", "end")]),
+            several(case, [f"{side} covered at {heights[-1]}" for side in ("start", "end", "size")]),
+            several(case, [f"size of {peer}" for peer in peers]),
+            several(case, [f"{side} error of ruptures clinear, told two" for side in ("start", "end")]),
+        ]
+        print("| " + " | ".join(columns) + " |")
+    for noise in dict.fromkeys(case["noise"] for case in cases):
+        sizes = [case["size"] for case in cases if case["noise"] == noise]
+        print(f"{noise}: size {np.mean(sizes):.3f} on average of {len(sizes)} rows, {max(sizes):.2f} at most")
 
 
 def mixed(n):
@@ -118,10 +189,11 @@ def row(x, smooth, noise, options):
     curves = base + NOISE[noise](random, base)
     found = pf.detect_windows(curves, x=x, base=options.base, level=options.level)
     result = {"size": round(found["series"].n_unique() / options.curves, 4)}
-    if noise == "with the level":
+    if noise == "with the level" and len(x) <= 200:
         for name, variance in (("given", deviation(SMOOTH[smooth](x)) ** 2), ("auto", "auto")):
-            found = pf.detect_windows(curves, x=x, base=options.base, level=options.level, variance=variance)
-            result[f"size, variance {name}"] = round(found["series"].n_unique() / options.curves, 4)
+            some = curves if name == "given" else curves[: options.auto_curves]
+            found = pf.detect_windows(some, x=x, base=options.base, level=options.level, variance=variance)
+            result[f"size, variance {name}"] = round(found["series"].n_unique() / len(some), 4)
     if len(x) <= 200:
         for name, model in (("clinear", "clinear"), ("l2", "l2"), ("normal", "normal")):
             share = np.mean([peer(model, curve) for curve in curves[: options.peer_curves]])
@@ -129,12 +201,19 @@ def row(x, smooth, noise, options):
         if skchange is not None:
             share = np.mean([skchange_finds(curve) for curve in curves[: options.peer_curves]])
             result["size of skchange"] = round(float(share), 4)
+        if changeforest is not None:
+            share = np.mean([forest_finds(curve) for curve in curves[: options.peer_curves]])
+            result["size of changeforest"] = round(float(share), 4)
     u = np.log10(x)
     start = float(u[0] + START * (u[-1] - u[0]))
     for height in options.heights:
         dropped = curves - height * np.clip((u - start) / WIDTH, 0, 1)
         found = pf.detect_windows(dropped, x=x, base=options.base, level=options.level, max_windows=1)
         result |= {f"{name} at {height:g}": value for name, value in quality(found, start, height, options).items()}
+    if len(x) <= 200:
+        places = np.array([two_kinks(u, curve) for curve in dropped[: options.peer_curves]])
+        for side, true, place in (("start", start, places[:, 0]), ("end", start + WIDTH, places[:, 1])):
+            result[f"{side} error of ruptures clinear, told two"] = round(float(np.median(np.abs(place - true))), 4)
     return result
 
 
@@ -151,6 +230,18 @@ def quality(found, start, height, options):
             inside = (hits[f"{column}_lower"] <= value) & (value <= hits[f"{column}_upper"])
             result[f"{column} covered"] = round(inside.mean(), 4)
     return result
+
+
+def two_kinks(u, curve):
+    """Where ruptures puts two kinks."""
+    search = ruptures.BottomUp(model="clinear", min_size=3, jump=1).fit(curve)
+    return [u[place] for place in search.predict(n_bkps=2)[:2]]
+
+
+def forest_finds(curve):
+    """Whether changeforest's change in mean finds a changepoint, at its defaults."""
+    found = changeforest.changeforest(np.ascontiguousarray(curve[:, None]), "change_in_mean", "bs")
+    return len(found.split_points()) > 0
 
 
 def skchange_finds(curve):

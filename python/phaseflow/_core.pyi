@@ -25,6 +25,7 @@ __all__ = [
     "copying_score",
     "detect",
     "detect_series",
+    "existence_p_values",
     "factored_eigenvalues",
     "feature_dimensionality",
     "feature_geometry",
@@ -305,6 +306,16 @@ def place_intervals(
     order: int,
     level: float,
 ) -> NDArray[np.int64]: ...
+def existence_p_values(
+    x: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    changepoints: list[int],
+    *,
+    cost: str,
+    min_size: int,
+    order: int,
+    threads: int | None,
+) -> NDArray[np.float64]: ...
 def detect_series(
     x: NDArray[np.float64],
     signals: Any,

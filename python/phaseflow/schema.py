@@ -59,6 +59,7 @@ CHANGEPOINT = "changepoint"
 CHANGEPOINTS = "changepoints"
 N_CHANGEPOINTS = "n_changepoints"
 PENALTY = "penalty"
+EFFECT = "effect"  # what of a segment changed: mean, slope, log_scale, ...
 SEGMENT = "segment"
 SAMPLE = "sample"
 RUN_LENGTH = "run_length"  # samples of the current segment so far, the last one included

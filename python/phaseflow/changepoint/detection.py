@@ -99,9 +99,9 @@ def detect(
     Returns
     -------
     Segmentation
-        Changepoints, segments and costs, how certain each place is, and of changes of level the size. It prints
-        as a table; :meth:`Segmentation.to_polars` and :meth:`Segmentation.changes` make it one,
-        :meth:`Segmentation.plot` a figure.
+        Changepoints, segments and costs; for each changepoint an interval of its place, a p-value, and what of its cost
+        changed by how much. It prints as a table; :meth:`Segmentation.to_polars`, :meth:`Segmentation.changes` and
+        :meth:`Segmentation.effects` make it one, :meth:`Segmentation.plot` a figure.
 
     Raises
     ------

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from phaseflow import _core
-from phaseflow.changepoint.certainty import student_quantile
 from phaseflow.changepoint.prior import check_sample, default_prior, fixed_prior
+from phaseflow.changepoint.student import student_quantile
 from phaseflow.exceptions import ParameterError
 
 _VERSION = 1

@@ -103,9 +103,9 @@ def detect_windows(
         One row a window, by series and start: ``series`` (0 for a single curve); ``start`` and ``end`` in units of
         ``x``, where the steepest tangent of the window meets its lower and upper level; ``size`` in units of the
         signal, negative for a drop; ``*_lower`` and ``*_upper``, their 95 % profile-likelihood intervals; ``p_value``.
-        The two answer different questions: ``p_value`` whether any window is needed, the intervals which windows fit
-        nearly as well as this one. Some of those may be of the other sign, so that the interval of ``size`` can hold 0
-        beside a small ``p_value``.
+        The two answer different questions: ``p_value`` whether any window is needed, the intervals which windows that
+        overlap this one fit nearly as well. Some of those may be of the other sign, so that the interval of ``size``
+        can hold 0 beside a small ``p_value``.
 
     Raises
     ------

@@ -159,6 +159,28 @@ fn place_intervals<'py>(
     Ok(PyArray1::from_iter(py, found.into_iter().flat_map(|(first, last)| [first as i64, last as i64])))
 }
 
+/// The p-value of each changepoint between its neighbours.
+#[pyfunction]
+#[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, threads))]
+#[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
+fn existence_p_values<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray1<'py, f64>,
+    signal: PyReadonlyArray2<'py, f64>,
+    changepoints: Vec<usize>,
+    cost: &str,
+    min_size: usize,
+    order: usize,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let request = request(cost, "auto", PenaltyArgument::Value(0.0), None, min_size, 1, order)
+        .map_err(|error| to_python(py, error))?;
+    let x = x.as_array().to_vec();
+    let signal = signal.as_array();
+    let found = compute(py, threads, |cancel| changepoint::existence(&x, signal, &changepoints, request, cancel))?;
+    Ok(PyArray1::from_vec(py, found))
+}
+
 pub(crate) fn request(
     cost: &str,
     search: &str,
@@ -180,6 +202,7 @@ pub(crate) fn request(
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
     module.add_function(wrap_pyfunction!(place_intervals, module)?)?;
+    module.add_function(wrap_pyfunction!(existence_p_values, module)?)?;
     crate::changepoint_many::register(module)?;
     crate::changepoint_online::register(module)?;
     module.add_class::<WindowDetector>()

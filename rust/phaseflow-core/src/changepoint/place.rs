@@ -23,13 +23,16 @@
 //! small-step limit of `E exp(-c d / 2) = 1` whatever the noise is. Over several features the sum of their variances
 //! stands for s^2 in the costs of lines and predictions: cautious, whatever the correlation between features.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, s};
 
-use super::centred::unit_axis;
+use super::centred::{self, unit_axis};
 use super::cost::{Autoregressive, Cost, L1, L2, Linear, Normal, Poisson};
+use super::names::CostName;
 use super::penalty::{median, noise_variance};
 use super::prepare::{Prepared, prepare};
-use super::request::{CostName, Request};
+use super::request::Request;
 use super::search::clipped_costs;
 use super::segmentation::{clip, floor};
 use crate::{Cancel, Result};
@@ -48,19 +51,8 @@ pub fn place_intervals(
     request.check(x, &signal)?;
     let Prepared { signal, unit } = prepare(request.cost, signal)?;
     let x = unit_axis(x);
-    let lines = matches!(request.cost, CostName::Linear | CostName::ContinuousLinear);
-    let noise = noise_variance(&x, signal.view(), lines).max(unit.resolution * unit.resolution);
-    let cost: Option<Box<dyn Cost>> = match request.cost {
-        CostName::L2 | CostName::Rank | CostName::Cosine => Some(Box::new(L2::new(signal.view()))),
-        CostName::L1 => Some(Box::new(L1::new(signal.view()))),
-        CostName::Normal | CostName::Variance => {
-            Some(Box::new(Normal::new(signal.view(), floor(noise), request.cost == CostName::Variance)))
-        }
-        CostName::Poisson => Some(Box::new(Poisson::new(signal.view()))),
-        CostName::Linear => Some(Box::new(Linear::new(&x, signal.view()))),
-        CostName::Autoregressive => Some(Box::new(Autoregressive::new(signal.view(), request.order))),
-        CostName::Biweight | CostName::ContinuousLinear | CostName::Rbf => None,
-    };
+    let noise = noise_of(request.cost, &x, signal.view(), unit);
+    let cost = cost_of(request, &x, signal.view(), noise);
     let bounds: Vec<usize> = [0].into_iter().chain(changepoints.iter().copied()).chain([signal.nrows()]).collect();
     let cut = -2.0 * (-level.sqrt()).ln_1p();
     let mut found = Vec::with_capacity(changepoints.len());
@@ -68,30 +60,8 @@ pub fn place_intervals(
         let (start, best, end) = (bound[0], bound[1], bound[2]);
         let least = request.min_size.max(1);
         let places = start + least..(end + 1).saturating_sub(least).max(start + least);
-        let mut profile = Vec::with_capacity(places.len());
-        match (&cost, request.cost) {
-            (Some(cost), _) => {
-                for place in places.clone() {
-                    cancel.check()?;
-                    profile.push(cost.of(start, place) + cost.of(place, end));
-                }
-            }
-            (_, CostName::ContinuousLinear) => {
-                // The line after the kink ends at the next one.
-                let upto = (end + 1).min(signal.nrows());
-                let y = signal.slice(s![start..upto, 0]).to_vec();
-                let kinks = places.start - start..places.end - start;
-                profile = kinked(&unit_axis(&x[start..upto]), &y, kinks);
-            }
-            (_, CostName::Biweight) => {
-                let mut y = signal.slice(s![start..end, 0]).to_vec();
-                let before = clipped_costs(&y, clip(noise), cancel)?;
-                y.reverse();
-                let after = clipped_costs(&y, clip(noise), cancel)?;
-                profile.extend(places.clone().map(|place| before[place - start - 1] + after[end - place - 1]));
-            }
-            _ => {}
-        }
+        let profile =
+            profile(cost.as_deref(), request, (&x, signal.view()), noise, bound[0]..end, places.clone(), cancel)?;
         let lowest = profile.iter().copied().fold(f64::INFINITY, f64::min);
         let unit = Unit::new(request, signal.slice(s![start..end, ..]), best - start, lowest, clip(noise));
         let inside: Vec<usize> = places
@@ -103,6 +73,64 @@ pub fn place_intervals(
         found.push((first, inside.last().map_or(best, |&last| last.max(best))));
     }
     Ok(found)
+}
+
+/// The variance of the noise, at least what its numbers can resolve.
+pub(crate) fn noise_of(cost: CostName, x: &[f64], signal: ArrayView2<'_, f64>, unit: centred::Unit) -> f64 {
+    let lines = matches!(cost, CostName::Linear | CostName::ContinuousLinear);
+    noise_variance(x, signal, lines).max(unit.resolution * unit.resolution)
+}
+
+/// The cost of any segment of a prepared signal, for the costs that have one and price it quickly.
+pub(crate) fn cost_of(request: Request, x: &[f64], signal: ArrayView2<'_, f64>, noise: f64) -> Option<Box<dyn Cost>> {
+    Some(match request.cost {
+        CostName::L2 | CostName::Rank | CostName::Cosine => Box::new(L2::new(signal)),
+        CostName::L1 => Box::new(L1::new(signal)),
+        CostName::Normal | CostName::Variance => {
+            Box::new(Normal::new(signal, floor(noise), request.cost == CostName::Variance))
+        }
+        CostName::Poisson => Box::new(Poisson::new(signal)),
+        CostName::Linear => Box::new(Linear::new(x, signal)),
+        CostName::Autoregressive => Box::new(Autoregressive::new(signal, request.order)),
+        CostName::Biweight | CostName::ContinuousLinear | CostName::Rbf => return None,
+    })
+}
+
+/// What the samples `between` two neighbours cost, cut at each of `places`; nothing for cost "rbf".
+pub(crate) fn profile(
+    cost: Option<&dyn Cost>,
+    request: Request,
+    (x, signal): (&[f64], ArrayView2<'_, f64>),
+    noise: f64,
+    between: Range<usize>,
+    places: Range<usize>,
+    cancel: &Cancel,
+) -> Result<Vec<f64>> {
+    let (start, end) = (between.start, between.end);
+    let mut profile = Vec::with_capacity(places.len());
+    match (cost, request.cost) {
+        (Some(cost), _) => {
+            for place in places {
+                cancel.check()?;
+                profile.push(cost.of(start, place) + cost.of(place, end));
+            }
+        }
+        (_, CostName::ContinuousLinear) => {
+            // The line after the kink ends at the next one.
+            let upto = (end + 1).min(signal.nrows());
+            let y = signal.slice(s![start..upto, 0]).to_vec();
+            profile = kinked(&unit_axis(&x[start..upto]), &y, places.start - start..places.end - start);
+        }
+        (_, CostName::Biweight) => {
+            let mut y = signal.slice(s![start..end, 0]).to_vec();
+            let before = clipped_costs(&y, clip(noise), cancel)?;
+            y.reverse();
+            let after = clipped_costs(&y, clip(noise), cancel)?;
+            profile.extend(places.map(|place| before[place - start - 1] + after[end - place - 1]));
+        }
+        _ => {}
+    }
+    Ok(profile)
 }
 
 /// What turns a difference of costs into twice a log-likelihood ratio: the least of `count ln(1 + D / scale)`.

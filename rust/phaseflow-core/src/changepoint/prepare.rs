@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::centred::{Unit, centre};
 use super::linear_algebra::orthonormalise;
-use super::request::CostName;
+use super::names::CostName;
 use crate::{Error, Result};
 
 /// The signal, and the unit its values are in.
@@ -85,7 +85,7 @@ mod tests {
     use ndarray::array;
 
     use super::prepare;
-    use crate::changepoint::request::CostName;
+    use crate::changepoint::names::CostName;
 
     #[test]
     fn ranks_share_ties_and_have_variance_one() {

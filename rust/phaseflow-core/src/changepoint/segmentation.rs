@@ -4,10 +4,11 @@ use ndarray::ArrayView2;
 
 use super::centred::unit_axis;
 use super::cost::{Autoregressive, L1, L2, Lengths, Linear, NeverRaisedBySplitting, Normal, Poisson, Rbf};
+use super::names::{CostName, SearchName};
 use super::noise::{Lasting, lasting_noise};
 use super::penalty::{Penalty, noise_variance};
 use super::prepare::{Prepared, prepare};
-use super::request::{CostName, Request, SearchName};
+use super::request::Request;
 use super::search::{
     Envelope, Grid, Shape, Stop, binary_segmentation, bottom_up, clipped_cost, continuous_fixed, continuous_penalised,
     functional, optimal_fixed, optimal_penalised, pelt, robust, seeded, shaped, window,

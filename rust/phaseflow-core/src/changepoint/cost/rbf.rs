@@ -80,6 +80,17 @@ impl Rbf {
         );
     }
 
+    /// The lower triangle of the kernel's matrix, the diagonal included.
+    pub(crate) fn rows(&self) -> Vec<Vec<f64>> {
+        let row = |row: usize| {
+            let mut values = Vec::new();
+            self.kernels(0, row, &mut values);
+            values.push(1.0);
+            values
+        };
+        (0..self.signal.ncols()).map(row).collect()
+    }
+
     /// Mean squared distance of neighbours in the kernel's space, halved: the variance of independent noise there.
     pub(crate) fn noise_variance(&self) -> f64 {
         let pairs = self.signal.ncols().saturating_sub(1);

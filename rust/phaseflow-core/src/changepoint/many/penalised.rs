@@ -8,9 +8,10 @@ use rayon::prelude::*;
 
 use super::series::{Present, Series};
 use crate::changepoint::centred::{Unit, centre};
+use crate::changepoint::names::{CostName, SearchName};
 use crate::changepoint::noise::Differences;
 use crate::changepoint::penalty::{Penalty, level_differences, variance_of};
-use crate::changepoint::request::{CostName, Request, SearchName};
+use crate::changepoint::request::Request;
 use crate::changepoint::search::{Envelope, Shape, functional};
 use crate::changepoint::segmentation::detect;
 use crate::changepoint::significance::LargestChanges;

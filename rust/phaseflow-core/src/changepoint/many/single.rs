@@ -38,7 +38,7 @@ impl Direction {
 
     /// The direction named `"any"`, `"down"` or `"up"`.
     pub fn from_name(name: &str) -> Result<Self> {
-        super::super::request::lookup("direction", name, &Self::NAMED)
+        super::super::names::lookup("direction", name, &Self::NAMED)
     }
 }
 

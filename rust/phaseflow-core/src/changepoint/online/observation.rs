@@ -19,7 +19,7 @@
 use std::f64::consts::PI;
 
 use super::log_gamma::log_gamma;
-use crate::changepoint::request::lookup;
+use crate::changepoint::names::lookup;
 use crate::{Error, Result};
 
 /// How many numbers any family needs to know of a segment.

@@ -15,7 +15,7 @@
 //! every level is a mean of its segment, and only means, where F is stationary, need to be looked at for mu'.
 
 use super::functional::Piece;
-use crate::changepoint::request::lookup;
+use crate::changepoint::names::lookup;
 use crate::{Cancel, Result};
 
 /// Costs of a signal of unit size are right to this, times the number of samples: a change must be worth that.

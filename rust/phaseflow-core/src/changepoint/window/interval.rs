@@ -2,8 +2,9 @@
 //!
 //! Profile likelihood: a place belongs to the 95% set when its deviance `n ln(left / smallest left)` is at most
 //! [`CUT`]; the interval of the start is the range of starts in the set, whatever the end, and likewise for the end and
-//! for the size. The set is explored outward from the best place, and joined with all windows of the grid that are
-//! inside the cut, because far from the best one another may fit nearly as well. `CUT` is the 95% quantile of a
+//! for the size. The set is explored outward from the best place, and joined with the windows of the grid that overlap
+//! the best one and are inside the cut, because another may fit nearly as well. (With those elsewhere as well the
+//! intervals cover no more, .94 of 3,307 simulated sizes either way, and a tenth wider.) `CUT` is the 95% quantile of a
 //! chi-squared with one degree of freedom, 3.84, widened to what simulation asks for (benches/window_calibration.py):
 //! noise level and shape are estimated too.
 
@@ -132,7 +133,7 @@ pub(crate) fn intervals(detector: &Detector, others: &[&Image], curve: &Image, c
     found
 }
 
-/// Adds the ramps of the grid that fit as well as the window does.
+/// Adds the ramps of the grid that overlap the window and fit as well as it does.
 fn join_grid(detector: &Detector, others: &[&Image], curve: &Image, change: &Change, found: &mut Intervals) {
     let beside = Beside::new(&detector.noise, change.level, others, curve);
     let square = beside.square();
@@ -141,8 +142,9 @@ fn join_grid(detector: &Detector, others: &[&Image], curve: &Image, change: &Cha
     let ramps = Trials::new(detector, change.level, Shape::Ramp, others, curve);
     let allowed = change.left * (CUT / freedom).exp();
     detector.table(change.level).each_gain(&b, &parts, Widths::All, |start, end, gain| {
-        if square - gain <= allowed {
-            let (start, end) = (detector.places.at(start), detector.places.at(end));
+        let (start, end) = (detector.places.at(start), detector.places.at(end));
+        let meets = start < change.end && end > change.start;
+        if meets && square - gain <= allowed {
             widen(&mut found.start, start);
             widen(&mut found.end, end);
             if let Some(trial) = ramps.at(start, end) {

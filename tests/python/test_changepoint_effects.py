@@ -1,0 +1,180 @@
+"""What changes at a changepoint, in the words of the cost, and whether anything does."""
+
+import math
+
+import numpy as np
+import pytest
+
+import phaseflow as pf
+from phaseflow.changepoint.certainty import existence
+from phaseflow.changepoint.effects import log_f_quantile
+
+
+def only(found, name, feature=0):
+    rows = [row for row in found.effects().iter_rows(named=True) if (row["effect"], row["feature"]) == (name, feature)]
+    assert len(rows) == len(found.changepoints) == 1
+    return rows[0]
+
+
+def of(row):
+    return row["before"], row["after"], row["size"]
+
+
+# By hand
+
+
+def test_a_change_of_scale_is_the_logarithm_of_a_ratio():
+    # Squares 4 x 1 and 4 x 9 over 3 degrees of freedom each: scales in the ratio 1 to 3.
+    found = pf.detect([1.0, -1, 1, -1, 3, -3, 3, -3], cost="normal", n_changepoints=1, min_size=4)
+    scale = only(found, "log_scale")
+    assert scale["before"] == pytest.approx(0.5 * math.log(4 / 3))
+    assert math.exp(scale["size"]) == pytest.approx(3)
+    # The 97.5% quantile of F(3, 3) is 15.44; the interval is the same either way in the logarithm.
+    assert scale["size_upper"] - scale["size"] == pytest.approx(0.5 * math.log(15.44), rel=0.05)
+    assert of(only(found, "mean")) == (0, 0, 0)
+
+
+def test_a_change_of_variance_is_about_one_mean():
+    found = pf.detect([1.0, -1, 1, -1, 3, -3, 3, -3], cost="variance", n_changepoints=1, min_size=4)
+    assert of(only(found, "log_scale")) == pytest.approx((0, math.log(3), math.log(3)))
+
+
+def test_a_change_of_rate_counts_events():
+    found = pf.detect([1, 1, 1, 1, 5, 5, 5, 5], cost="poisson", n_changepoints=1)
+    rate = only(found, "log_rate")
+    assert math.exp(rate["size"]) == pytest.approx(20.5 / 4.5)
+    assert rate["size_upper"] - rate["size"] == pytest.approx(1.95996 * math.sqrt(1 / 4.5 + 1 / 20.5), rel=1e-5)
+
+
+def test_lines_change_their_level_at_the_changepoint_and_their_slope():
+    x = np.array([0.0, 1, 3, 4, 6, 7, 8, 10])
+    y = np.where(x < 5, 2 + x, 30 - 2 * x)
+    found = pf.detect(y, x=x, cost="linear", n_changepoints=1, min_size=2)
+    assert found.changepoints.tolist() == [4]
+    assert of(only(found, "slope")) == pytest.approx((1, -2, -3))
+    assert of(only(found, "level")) == pytest.approx((8, 18, 10))  # both lines at x = 6
+
+
+def test_lines_that_meet_change_their_slope():
+    x = np.array([0.0, 1, 3, 4, 6, 7, 8, 10])
+    found = pf.detect(np.abs(x - 4), x=x, cost="clinear", n_changepoints=1)
+    assert of(only(found, "slope")) == pytest.approx((-1, 1, 2))
+
+
+def test_robust_costs_compare_medians():
+    found = pf.detect([0.0, 1, 2, 3, 4, 10, 11, 12, 13, 14], cost="l1", n_changepoints=1)
+    row = only(found, "median")
+    assert of(row) == (2, 12, 10)
+    # Five samples: the smallest and the largest, which 1/32 each lies beyond.
+    z = 1.862732
+    assert row["size_upper"] - 10 == pytest.approx(1.95996 * math.hypot(4, 4) / (2 * z), rel=1e-4)
+
+
+def test_a_prediction_changes_its_coefficients():
+    y = [1.0]
+    random = np.random.default_rng(0)
+    for i in range(1, 400):
+        y.append((0.9 if i < 200 else -0.5) * y[-1] + random.normal())
+    found = pf.detect(y, cost="ar", n_changepoints=1)
+    row = only(found, "lag_1")
+    assert row["before"] == pytest.approx(0.9, abs=0.1)
+    assert row["after"] == pytest.approx(-0.5, abs=0.15)
+    assert row["size_lower"] < -1.4 < row["size_upper"] < 0
+    assert only(found, "constant")["size_lower"] < 0 < only(found, "constant")["size_upper"]
+
+
+def test_a_kernel_has_no_parameter_that_could_change():
+    found = pf.detect(np.r_[np.zeros(10), np.ones(10)], cost="rbf", n_changepoints=1)
+    assert found.effects().height == 0
+    assert found.p_values[0] < 0.01
+
+
+@pytest.mark.parametrize(("first", "second"), [(3, 3), (5, 20), (40, 8), (200, 300)])
+def test_quantiles_of_f_are_scipys(first, second):
+    stats = pytest.importorskip("scipy.stats")
+    for probability in (0.9, 0.975, 0.995):
+        expected = math.log(stats.f.ppf(probability, first, second))
+        assert log_f_quantile(probability, first, second) == pytest.approx(expected, rel=0.08)
+
+
+# Simulated: bounds four standard errors wide
+
+
+def drawn(cost, random):
+    """A signal of 60 samples whose 30th begins another segment, and the effects that are true."""
+    n, late = 60, np.arange(60) >= 30
+    if cost in ("normal", "variance"):
+        return random.normal(0, np.where(late, 3.0, 1.0)), {"log_scale": math.log(3)}
+    if cost == "poisson":
+        return random.poisson(np.where(late, 6.0, 2.0)).astype(float), {"log_rate": math.log(3)}
+    if cost in ("linear", "clinear"):
+        x = np.arange(n) / 10
+        bend = 4 * np.clip(x - 3, 0, None)
+        jump = 5 * late if cost == "linear" else 0
+        return x + bend + jump + random.normal(0, 1, n), {"slope": 4}
+    return random.standard_t(3, n) + 4 * late, {"median": 4}
+
+
+@pytest.mark.parametrize("cost", ["normal", "variance", "poisson", "linear", "clinear", "l1", "rank"])
+def test_intervals_of_effects_cover_what_they_say(cost):
+    random = np.random.default_rng(1)
+    held = total = 0
+    for _ in range(200):
+        y, true = drawn(cost, random)
+        x = np.arange(60) / 10
+        found = pf.detect(y, x=x, cost=cost, n_changepoints=1, min_size=5 if cost != "clinear" else 1)
+        for name, size in true.items():
+            row = only(found, name)
+            held += row["size_lower"] <= size <= row["size_upper"]
+            total += 1
+    assert held / total > 0.93 - 4 * math.sqrt(0.95 * 0.05 / total)  # the place was chosen where it looks large
+    assert held / total < 1
+
+
+@pytest.mark.parametrize(
+    "cost", ["l1", "biweight", "normal", "variance", "poisson", "linear", "clinear", "rank", "cosine", "rbf", "ar"]
+)
+def test_without_a_change_p_values_are_small_as_seldom_as_they_say(cost):
+    # The search over all places is part of the p-value: which of them is the changepoint does not matter.
+    random = np.random.default_rng(2)
+    p_values = []
+    for _ in range(60):
+        y = random.poisson(3.0, 40).astype(float) if cost == "poisson" else random.standard_t(4, 40) + 5
+        signal = np.stack([y, random.normal(1, 1, 40)], axis=1) if cost == "cosine" else y
+        features = signal.reshape(40, -1)
+        p_values += existence(np.arange(40.0), features, np.array([20]), cost, 1, 1).tolist()
+    below = np.mean(np.array(p_values) <= 0.1)
+    assert below <= 0.1 + 4 * math.sqrt(0.1 * 0.9 / 60)
+    assert np.mean(np.array(p_values) <= 0.5) > 0.2
+
+
+def test_p_values_are_the_same_for_any_number_of_threads():
+    from phaseflow import _core
+
+    y = np.random.default_rng(3).normal(0, 1, (50, 1))
+    x = np.arange(50.0)
+    one, two = (
+        _core.existence_p_values(x, y, [20], cost="normal", min_size=2, order=1, threads=threads) for threads in (1, 2)
+    )
+    assert one == two
+
+
+# Edges
+
+
+def test_too_few_samples_for_an_effect_are_null():
+    found = pf.detect([0.0, 5, 5, 5], cost="normal", penalty=0.0, min_size=1)
+    table = found.effects()
+    assert table.height >= 2
+    assert pf.detect([1.0, 1, 1]).effects().height == 0
+    assert pf.detect([0.0, 9.0], penalty=1.0).effects()["size_lower"].is_null().all()
+
+
+def test_the_table_names_effects_of_every_feature():
+    y = np.r_[np.zeros((10, 2)), np.ones((10, 2))] + np.random.default_rng(0).normal(0, 0.1, (20, 2))
+    found = pf.detect(y, n_changepoints=1)
+    assert found.effects()["feature"].to_list() == [0, 1]
+    printed = str(found)
+    assert "mean 0" in printed
+    assert "mean 1" in printed
+    assert "effect" in printed
