@@ -46,7 +46,7 @@ def certainty(
         start, place, end = bounds[index : index + 3]
         before, after = signal[start:place], signal[place:end]
         sizes[index] = after.mean(0) - before.mean(0)
-        half = _half_width(before, after, level)
+        half = _half_width(before, after, level, equal=cost != "normal")
         intervals[index] = np.stack([sizes[index] - half, sizes[index] + half], axis=1)
     return Certainty(places, sizes, intervals)
 
@@ -66,11 +66,25 @@ def existence(x: Array, signal: Array, changepoints: NDArray[np.int64], cost: st
     return p_values
 
 
-def _half_width(before: Array, after: Array, level: float) -> Array:
-    """Of Student's interval for the difference of the two means, each feature by itself; NaN for two samples."""
+def _half_width(before: Array, after: Array, level: float, *, equal: bool) -> Array:
+    """Of Student's interval for the difference of the two means, each feature by itself; NaN for too few samples.
+
+    Welch's where the spreads need not be equal.
+    """
+    if not equal:
+        return np.array([_welch_half(*sides, level) for sides in zip(before.T, after.T, strict=True)])
     freedom = len(before) + len(after) - 2
     if freedom < 1:
         return np.full(before.shape[1], np.nan)
     rest = ((before - before.mean(0)) ** 2).sum(0) + ((after - after.mean(0)) ** 2).sum(0)
     error = np.sqrt(rest / freedom * (1 / len(before) + 1 / len(after)))
     return np.asarray(student_quantile(0.5 + level / 2, freedom) * error)
+
+
+def _welch_half(before: Array, after: Array, level: float) -> float:
+    if min(len(before), len(after)) < 2:
+        return np.nan
+    parts = [side.var(ddof=1) / len(side) for side in (before, after)]
+    spread = sum(part**2 / (len(side) - 1) for part, side in zip(parts, (before, after), strict=True))
+    freedom = sum(parts) ** 2 / spread if spread > 0 else len(before) + len(after) - 2
+    return student_quantile(0.5 + level / 2, freedom) * float(np.sqrt(sum(parts)))
