@@ -83,6 +83,16 @@ def test_parts_of_a_novel_stand_in_for_files(tmp_path: Path) -> None:
     assert len(corpus.train.bounds) + len(corpus.held_out.bounds) == 7 + 2
 
 
+def test_of_a_folder_of_few_files_parts_are_held_out(tmp_path: Path) -> None:
+    names = [name for name in (f"{number}.txt" for number in range(9)) if not is_held_out(name, 0.1)][:3]
+    for name in names:
+        (tmp_path / name).write_text(f"{name} has words over and over " * 400)
+    corpus = build_corpus(config_of(tmp_path, held_out_share=0.1))
+    n_train, n_held_out = (len(split.bounds) - 1 for split in (corpus.train, corpus.held_out))
+    assert 100 <= n_train + n_held_out <= 103
+    assert 0.02 < n_held_out / n_train < 0.3
+
+
 def test_bytes_that_are_not_text_are_passed_over(tmp_path: Path) -> None:
     (write_text(tmp_path, n_files=2) / "image.txt").write_bytes(b"\xff\xfe\x00")
     assert [name for name, _ in read_texts(str(tmp_path))] == ["file00.py", "file01.py"]
@@ -91,8 +101,9 @@ def test_bytes_that_are_not_text_are_passed_over(tmp_path: Path) -> None:
 def test_a_source_that_cannot_serve_says_so(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="neither 'stdlib' nor a file or folder"):
         build_corpus(config_of(tmp_path / "nowhere"))
-    with pytest.raises(MissingDataError, match="both sides of the split need at least one"):
-        build_corpus(config_of(write_text(tmp_path / "one", n_files=1)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingDataError, match=r"has 0 text files \(.py, .txt\) of 0 characters"):
+        build_corpus(config_of(tmp_path / "empty"))
     for n_vocab in (256, 65_537):
         with pytest.raises(ParameterError, match=r"n_vocab must be over 256 .* at most 65536"):
             CorpusConfig(n_vocab=n_vocab)

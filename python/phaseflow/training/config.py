@@ -55,7 +55,8 @@ class TrainConfig:
             )
         if self.corpus.repeats and self.probes.n_tokens > self.model.context:
             raise ParameterError(
-                f"the repeated probe has {self.probes.n_tokens} tokens, more than the context {self.model.context}"
+                f"the repeated probe has {self.probes.n_tokens} tokens, more than the context {self.model.context}:"
+                " a longer context, or a probe of fewer or shorter repeats, helps"
             )
 
     @property

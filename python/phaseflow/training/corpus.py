@@ -3,7 +3,7 @@
 The vocabulary is learned from the training files alone. A file is held out when a hash of its path says so, so the
 split depends on nothing but names. Tokens of one file never border those of another: every sequence is cut from a
 single file. The parts of a very long file, a novel, stand in for files: of a few novels one would be all held out, or
-none.
+none. So do the parts of all files where there are so few that the hash holds out none, or every one.
 
 `stdlib` names the Python standard library's own source files, which every machine has. Left out are its tests (more
 text than everything else together, much of it near-copies), `encodings` and `pydoc_data` (character tables and one
@@ -12,7 +12,7 @@ string of documentation, not code).
 
 import hashlib
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,13 +106,17 @@ def build_corpus(config: CorpusConfig) -> Corpus:
     MissingDataError
         The source has no text files, or too few for both sides of the split.
     """
-    texts = dict(read_texts(config.source))
-    held_out = {name for name in texts if is_held_out(name, config.held_out_share)}
+    files = dict(read_texts(config.source))
+    texts, held_out = files, held_out_of(files, config.held_out_share)
+    if len(held_out) in (0, len(files)):  # few files: a hundred parts of them all
+        length = max(1, -(-sum(map(len, files.values())) // 100))
+        texts = {part: text for name, whole in files.items() for part, text in parts(name, whole, length)}
+        held_out = held_out_of(texts, config.held_out_share)
     training = [text for name, text in texts.items() if name not in held_out]
     if not held_out or not training:
         raise MissingDataError(
-            f"source {config.source!r} has {len(texts)} text files, of which {len(held_out)} are held out;"
-            " both sides of the split need at least one: name a folder with more files"
+            f"source {config.source!r} has {len(files)} text files (.py, .txt) of {sum(map(len, files.values()))}"
+            " characters in all; some are to be held out: name a folder with more text"
         )
     vocabulary = learn_vocabulary(training, config.n_vocab)
     return Corpus(
@@ -157,6 +161,11 @@ def read_texts(source: str) -> Iterator[tuple[str, str]]:
 def parts(name: str, text: str, length: int) -> Iterator[tuple[str, str]]:
     """Name and text of each part of a file, `length` characters but for the last."""
     return ((f"{name}:{start}", text[start : start + length]) for start in range(0, len(text), length))
+
+
+def held_out_of(names: Iterable[str], share: float) -> set[str]:
+    """Those that are held out."""
+    return {name for name in names if is_held_out(name, share)}
 
 
 def is_held_out(name: str, share: float) -> bool:
