@@ -116,11 +116,13 @@ class OnlineDetector:
     ``min_size=3``, in few with 5. Where there are such samples use ``"student"``: a sample far out says little about
     level and spread. The ``size`` of a change is the difference of plain means for it, too.
 
-    Of series of 1000 samples of independent normal noise, 1 in 50 has an announcement at the defaults; of those with a
-    correlation of 0.3 or 0.6 between samples 33 and 50 in 50, with ``"autoregressive"`` 1; with the tails of Student's
-    t with 5 degrees of freedom 38 with either. With ``"student"`` it is 7 in 100 of the last, and 10 in 100 of those
-    with independent normal noise. A step of 3 standard deviations after 100 samples is announced with its third sample,
-    one of 1 after 20 (``benches/online_detection.py``).
+    Of series of 1000 samples of independent normal noise, 1 in 50 has an announcement at the defaults; of those
+    with a correlation of 0.3 or 0.6 between samples 33 and 50 in 50, with ``"autoregressive"`` 1; with the tails of
+    Student's t with 5 degrees of freedom 38 with either. With ``"student"`` it is 3 in 50 of the last, and 4 in 50
+    of those with independent normal noise; with ``certainty=0.99`` 2 and 0 in 30, and steps of 2 to 5 standard
+    deviations are then noticed half a sample to one later. (The default ``expected_length`` looks for four changes
+    in 1000 samples.) A step of 3 standard deviations after 100 samples is announced with its third sample, one of 1
+    after 20 (``benches/online_detection.py``).
 
     The log probabilities are those of the published closed forms (Murphy 2007), in f64; those of ``"student"``, which
     has none, are of a normal sample's with the weight that its distance gives it (West 1987), taken in one at a time.
