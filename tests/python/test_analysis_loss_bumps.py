@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import phaseflow as pf
+from phaseflow.analysis import loss_bumps
 
 STEPS = np.linspace(50, 10_000, 80).astype(int)
 
@@ -57,3 +58,65 @@ def test_an_axis_that_was_not_logged_is_refused_and_an_unknown_one_lists_the_kno
 def test_too_few_checkpoints_have_no_bumps(tmp_path: Path) -> None:
     record(tmp_path / "run", drop=0.0, seed=0, steps=STEPS[:11])
     assert pf.open(tmp_path / "run").loss_bumps().is_empty()
+
+
+# What is handed to the test, and what comes of it
+
+
+def given(monkeypatch: pytest.MonkeyPatch, curve: pl.DataFrame, *, x: str, level: float = 0.05) -> tuple:
+    """The curve, axis and level that non_convexity was given, with a table that names its second to third sample."""
+    asked: list[tuple] = []
+
+    def test(values: np.ndarray, *, x: np.ndarray, level: float) -> pl.DataFrame:
+        asked.append((values.tolist(), x.tolist(), level))
+        found = {
+            "series": [0],
+            "start": [x[1]],
+            "end": [x[2]],
+            "size": [1.0],
+            "standard_error": [0.1],
+            "p_value": [0.01],
+        }
+        return pl.DataFrame(found)
+
+    monkeypatch.setattr("phaseflow.analysis.loss_bumps.non_convexity", test)
+    table = loss_bumps.loss_bumps(curve, x=x, level=level)
+    return asked, table
+
+
+def numbered(steps: list[int], values: list[float]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"run": "a", "probe": "text", "step": steps, "tokens_seen": [100 * step for step in steps], "value": values}
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "axis", "first"),
+    [
+        ("step", lambda step: step, 0),
+        ("log_step", np.log, 1),
+        ("tokens_seen", lambda step: 100.0 * step, 0),
+        ("log_tokens_seen", lambda step: np.log(100 * step), 1),
+    ],
+)
+def test_every_axis_is_what_its_name_says_and_a_logarithm_leaves_out_step_0(
+    monkeypatch: pytest.MonkeyPatch, x: str, axis: object, first: int
+) -> None:
+    steps = list(range(14))
+    asked, table = given(monkeypatch, numbered(steps, [20.0 - step for step in steps]), x=x, level=0.2)
+    [(values, at, level)] = asked
+    assert values == [20.0 - step for step in steps[first:]]
+    np.testing.assert_allclose(at, axis(np.array(steps[first:], float)), rtol=1e-15)
+    assert level == 0.2
+    assert table.select("start", "end").row(0) == (first + 1, first + 2)
+
+
+def test_undefined_losses_are_left_out_and_twelve_checkpoints_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [20.0 - step for step in range(14)]
+    values[3], values[5] = float("nan"), float("inf")
+    asked, _ = given(monkeypatch, numbered(list(range(14)), values), x="step")
+    assert asked[0][1] == [0, 1, 2, 4, 6, 7, 8, 9, 10, 11, 12, 13]
+    values[7] = float("nan")
+    asked, table = given(monkeypatch, numbered(list(range(14)), values), x="step")
+    assert asked == []
+    assert table.is_empty()

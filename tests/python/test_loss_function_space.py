@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from oracles import function_space as oracle
 from phaseflow import _core
+from phaseflow.analysis.function_space import one_a_row
 from phaseflow.archive import Run
 from phaseflow.metrics import function_space as module
 from strategies import laid_out
@@ -310,3 +311,11 @@ def test_what_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
     assert pf.open(tmp_path / "runs").function_space(tokens="all").height < whole.height
     damaged.write_bytes(content)
     assert pf.open(tmp_path / "runs").function_space(tokens="all").equals(whole)
+
+
+def test_one_token_of_each_example_is_drawn_from_its_whole_context() -> None:
+    chosen = one_a_row((400, 3), seed=0)
+    np.testing.assert_array_equal(chosen // 3, np.arange(400))
+    counts = np.bincount(chosen % 3)
+    assert counts.sum() == 400
+    assert (abs(counts - 400 / 3) < 4 * np.sqrt(400 * 2 / 9)).all()
