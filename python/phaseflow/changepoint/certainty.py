@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.student import student_quantile
+from phaseflow.changepoint.student import student_quantile, welch_freedom
 
 Array = NDArray[np.float64]
 
@@ -85,6 +85,4 @@ def _welch_half(before: Array, after: Array, level: float) -> float:
     if min(len(before), len(after)) < 2:
         return np.nan
     parts = [side.var(ddof=1) / len(side) for side in (before, after)]
-    spread = sum(part**2 / (len(side) - 1) for part, side in zip(parts, (before, after), strict=True))
-    freedom = sum(parts) ** 2 / spread if spread > 0 else len(before) + len(after) - 2
-    return student_quantile(0.5 + level / 2, freedom) * float(np.sqrt(sum(parts)))
+    return student_quantile(0.5 + level / 2, welch_freedom(parts, (before, after))) * float(np.sqrt(sum(parts)))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from phaseflow.changepoint.student import student_quantile
+from phaseflow.changepoint.student import student_quantile, welch_freedom
 
 Array = NDArray[np.float64]
 
@@ -98,10 +98,7 @@ def _mean_and_scale(stretch: _Stretch) -> _Measured:
     before, after = stretch.sides
     if min(len(before), len(after)) > 1:
         parts = [side.var(ddof=1) / len(side) for side in (before, after)]
-        total = sum(parts)
-        welch = sum(part**2 / (len(side) - 1) for part, side in zip(parts, (before, after), strict=True))
-        freedom = total**2 / welch if welch > 0 else len(stretch.y) - 2
-        half = stretch.students(math.sqrt(total), freedom)
+        half = stretch.students(math.sqrt(sum(parts)), welch_freedom(parts, (before, after)))
     else:
         half = (np.nan, np.nan)
     yield "mean", float(before.mean()), float(after.mean()), half

@@ -1,6 +1,7 @@
 """Quantiles of Student's distribution, without scipy."""
 
 import math
+from collections.abc import Sequence, Sized
 from statistics import NormalDist
 
 
@@ -30,3 +31,11 @@ def student_quantile(probability: float, freedom: float) -> float:
             - 1
         ) * (freedom + 1) / (freedom + 2) + 1 / y
     return math.sqrt(freedom * y)
+
+
+def welch_freedom(parts: Sequence[float], sides: Sequence[Sized]) -> float:
+    """Of a difference of means whose squared error has ``parts``; all samples less two where these are 0."""
+    total = sum(parts)
+    if not total > 0:
+        return sum(map(len, sides)) - len(sides)
+    return 1 / sum((part / total) ** 2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
