@@ -52,7 +52,7 @@ def detect(
           squared: single wild samples count little. For scores that jump and stay; one feature only.
         * ``"normal"``: ``count * ln det(covariance)``, for changes of level, spread or correlation.
         * ``"variance"``: the same about one mean for all segments, for changes of spread or correlation alone.
-        * ``"poisson"``: twice the negative log-likelihood of counts, for changes of rate.
+        * ``"poisson"``: twice the negative log-likelihood of counts, for changes of rate; they may add up to 2**40.
         * ``"linear"``: squared distance from the segment's own least-squares line in x.
         * ``"clinear"``: the same where neighbouring lines meet at the changepoint, for kinks; one feature only.
         * ``"ar"``: squared distance from the segment's own linear prediction by the ``order`` samples before, for

@@ -14,6 +14,9 @@ pub(crate) struct Prepared {
     pub(crate) unit: Unit,
 }
 
+/// Counts of which twice the log-likelihood is good to a hundredth.
+const LARGEST_TOTAL: f64 = 1_099_511_627_776.0;
+
 /// Checks what only this cost asks of a signal, and changes it where the cost is the cost l2 of something else.
 pub(crate) fn prepare(cost: CostName, signal: ArrayView2<'_, f64>) -> Result<Prepared> {
     let plain = Unit { size: 1.0, resolution: 0.0 };
@@ -24,6 +27,17 @@ pub(crate) fn prepare(cost: CostName, signal: ArrayView2<'_, f64>) -> Result<Pre
                     argument: "signal",
                     expected: "counts, 0 or above, for cost \"poisson\"".into(),
                     got: format!("{value} at [{sample}, {feature}]"),
+                });
+            }
+            let total: f64 = signal.iter().filter(|value| !value.is_nan()).sum();
+            if total > LARGEST_TOTAL {
+                return Err(Error::OutOfRange {
+                    argument: "signal",
+                    expected:
+                        "counts that add up to at most 2^40 for cost \"poisson\", beyond which double precision loses \
+                               the differences of its costs; so many are normal"
+                            .into(),
+                    got: format!("{total:e}"),
                 });
             }
             Ok(Prepared { signal: signal.to_owned(), unit: plain })
@@ -101,6 +115,8 @@ mod tests {
     fn what_a_cost_cannot_take_is_named() {
         let error = |cost, y: ndarray::Array2<f64>| prepare(cost, y.view()).unwrap_err().to_string();
         assert!(error(CostName::Poisson, array![[1.0], [-2.0]]).contains("-2 at [1, 0]"));
+        assert!(error(CostName::Poisson, array![[1e300], [1.0]]).contains("1e300"));
+        assert!(prepare(CostName::Poisson, array![[1e9], [f64::NAN]].view()).is_ok());
         assert!(error(CostName::Cosine, array![[1.0, 1.0], [0.0, 0.0]]).contains("0 at sample 1"));
     }
 }

@@ -26,6 +26,8 @@ const BLOCK: usize = 512 << 10;
 const LARGEST_BLOCK: usize = 16 << 20;
 /// How far ahead the disk reads.
 const AHEAD: usize = 24 << 20;
+/// How much the disk is asked for at once.
+const TOGETHER: usize = 8 << 20;
 /// Threads more than cores: while one waits for the disk another computes.
 const WAITING: usize = 1;
 
@@ -128,9 +130,12 @@ impl<'a> Scan<'a> {
         task * TASK * row..((task + 1) * TASK).min(self.batch) * row
     }
 
+    /// Asks for as many tasks from this one on as the disk reads best at once, at the first of them.
     fn prefetch(&self, task: usize) {
-        if !self.cached {
-            self.tensor.prefetch(self.bytes(task));
+        let together = TOGETHER.div_ceil(self.bytes(0).len().max(1));
+        if !self.cached && task.is_multiple_of(together) {
+            let last = (task + together).min(self.tasks) - 1;
+            self.tensor.prefetch(self.bytes(task).start..self.bytes(last).end);
         }
     }
 
