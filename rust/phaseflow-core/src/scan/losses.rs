@@ -1,9 +1,9 @@
 //! Mean losses of many stored tensors, in one pass over their bytes: those of [`position_losses`](crate::loss::position_losses), bit by bit.
 //!
-//! A unit is a task of that function, some hundred examples. Whoever takes one reads its examples in blocks that stay in
-//! the cache of a core, into memory that it uses again, and adds each block up before it reads the next: files in the
-//! system's cache cost a copy of their bytes and no page faults, and the disk reads ahead of cold ones. A tensor's units
-//! are joined in their order as soon as those before them are there.
+//! A unit is a task of that function, some hundred examples. What the system's cache holds is mapped in one step, added
+//! up where it lies and unmapped again. What lies on the disk is read ahead, and whoever takes a unit reads it in blocks
+//! that stay in the cache of a core, into memory that it uses again, and adds each block up before it reads the next. A
+//! tensor's units are joined in their order as soon as those before them are there.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
