@@ -39,8 +39,9 @@ pub(crate) fn exp_by<const FUSED: bool>(x: f64) -> f64 {
     if x > MOST { f64::INFINITY } else { power }
 }
 
+/// `a · b + c`, rounded once where `FUSED` says that the machine has an instruction for it.
 #[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
+pub(crate) fn multiply_add<const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 

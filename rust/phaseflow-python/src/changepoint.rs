@@ -150,8 +150,7 @@ fn place_intervals<'py>(
     order: usize,
     level: f64,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let request = request(cost, "auto", PenaltyArgument::Value(0.0), None, min_size, 1, order)
-        .map_err(|error| to_python(py, error))?;
+    let request = request_of_cost(py, cost, min_size, order)?;
     let x = x.as_array().to_vec();
     let signal = signal.as_array();
     let found =
@@ -173,12 +172,16 @@ fn existence_p_values<'py>(
     order: usize,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let request = request(cost, "auto", PenaltyArgument::Value(0.0), None, min_size, 1, order)
-        .map_err(|error| to_python(py, error))?;
+    let request = request_of_cost(py, cost, min_size, order)?;
     let x = x.as_array().to_vec();
     let signal = signal.as_array();
     let found = compute(py, threads, |cancel| changepoint::existence(&x, signal, &changepoints, request, cancel))?;
     Ok(PyArray1::from_vec(py, found))
+}
+
+/// Of what asks about changepoints already found: their cost, no search and no penalty.
+fn request_of_cost(py: Python<'_>, cost: &str, min_size: usize, order: usize) -> PyResult<Request> {
+    request(cost, "auto", PenaltyArgument::Value(0.0), None, min_size, 1, order).map_err(|error| to_python(py, error))
 }
 
 pub(crate) fn request(

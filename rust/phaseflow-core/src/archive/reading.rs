@@ -36,8 +36,7 @@ impl MappedFile {
     /// These bytes, unless they are in memory already. The file is open during the call alone.
     pub(super) fn read_cold(&self, object: &str, bytes: Range<usize>) -> crate::Result<Option<Vec<u64>>> {
         let file = File::open(self.path()).map_err(|error| io_error(self.path(), error))?;
-        let ends = [bytes.start, bytes.end.saturating_sub(1)];
-        if bytes.is_empty() || ends.iter().all(|&end| hints::is_cached(&file, end)) {
+        if bytes.is_empty() || both_ends_cached(&file, &bytes) {
             return Ok(None);
         }
         let mut words = Vec::new();
@@ -60,9 +59,9 @@ impl MappedFile {
         }
     }
 
-    /// Whether the byte at `at` is in memory already; false where the system does not say.
-    pub(super) fn is_cached(&self, at: usize) -> bool {
-        self.file().is_ok_and(|file| hints::is_cached(file, at))
+    /// Whether these bytes are in memory already, as far as their ends tell; false where the system does not say.
+    pub(super) fn is_cached(&self, bytes: &Range<usize>) -> bool {
+        self.file().is_ok_and(|file| both_ends_cached(file, bytes))
     }
 
     /// Starts to read these bytes into memory.
@@ -97,6 +96,11 @@ impl MappedFile {
         let file = File::open(self.path())?;
         Ok(self.file.get_or_init(|| file))
     }
+}
+
+/// Who has read the header of a file has brought in what follows it, so the first byte alone tells little.
+fn both_ends_cached(file: &File, bytes: &Range<usize>) -> bool {
+    [bytes.end.saturating_sub(1), bytes.start].iter().all(|&end| hints::is_cached(file, end))
 }
 
 #[cfg(unix)]

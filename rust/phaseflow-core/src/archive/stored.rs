@@ -177,11 +177,9 @@ impl StoredTensor {
         })
     }
 
-    /// Whether its first and its last byte are in the system's memory already: who has read the header of a file has
-    /// brought in what follows it.
+    /// Whether its first and its last byte are in the system's memory already.
     pub fn is_cached(&self) -> bool {
-        let ends = [self.bytes.end.saturating_sub(1), self.bytes.start];
-        ends.iter().all(|&end| self.file.is_cached(end))
+        self.file.is_cached(&self.bytes)
     }
 
     /// Size of an element, in bytes.

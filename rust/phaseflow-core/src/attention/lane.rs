@@ -5,7 +5,7 @@
 
 use std::ops::{Add, Mul, Sub};
 
-use crate::exponential::exp_by;
+use crate::exponential::{exp_by, multiply_add};
 use crate::tensor::Element;
 use crate::vectorize::vectorize;
 
@@ -34,7 +34,7 @@ impl Lane for f64 {
     }
     #[inline(always)]
     fn multiply_add<const FUSED: bool>(a: Self, b: Self, c: Self) -> Self {
-        if FUSED { a.mul_add(b, c) } else { a * b + c }
+        multiply_add::<FUSED>(a, b, c)
     }
     #[inline(always)]
     fn exp<const FUSED: bool>(self) -> Self {
