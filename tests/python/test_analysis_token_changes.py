@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import phaseflow as pf
 from oracles import token_change as oracle
-from phaseflow.analysis.bursts import histogram, numbered, typical_tokens, upper_tail
+from phaseflow.analysis.bursts import histogram, numbered, token_bursts, typical_tokens, upper_tail
 from phaseflow.analysis.repeats import repeat_lengths
 
 STEPS = np.unique(np.round(np.geomspace(1, 10_000, 81)).astype(int))
@@ -328,6 +328,23 @@ def test_a_bin_counts_drops_and_rises_and_compares_with_chance() -> None:
     assert last["p_value"] == 1.0
 
 
+def test_the_bins_of_a_probe_hold_its_own_breaks_alone() -> None:
+    of = [("a", "code"), ("a", "text"), ("b", "code"), ("b", "text")]
+    n_breaks = [3, 5, 7, 11]
+    changes = pl.DataFrame(
+        [
+            (run, probe, 100.0, 110.0, 0, -5.0, 0)
+            for (run, probe), n in zip(of, n_breaks, strict=True)
+            for _ in range(n)
+        ],
+        ["run", "probe", "start", "end", "example", "height", "repeat_length"],
+        orient="row",
+    )
+    places = pl.concat([TWO_PLACES.with_columns(pl.lit(run).alias("run"), probe=pl.lit(probe)) for run, probe in of])
+    bins = token_bursts(changes, places).group_by("run", "probe", maintain_order=True).agg(pl.col("falls").sum())
+    assert bins.rows() == [(*names, n) for names, n in zip(of, n_breaks, strict=True)]
+
+
 def test_the_drops_of_one_example_say_less_than_those_of_many() -> None:
     # An excess of 50: of a hundred examples z = sqrt(50); of the last of ten z = 50 / sqrt(10 * (100² / 10 - 10²)) = 0.527.
     assert drops_at_the_first_place(np.arange(100))["p_value"] == pytest.approx(7.687e-13, rel=1e-3)
@@ -344,17 +361,18 @@ def test_a_burst_stands_out_of_all_bins_together() -> None:
 def test_typical_are_the_surest_drops_of_the_burst_one_a_token() -> None:
     changes = pl.DataFrame(
         {
-            "run": ["a"] * 6 + ["b"],
-            "probe": ["text"] * 7,
-            "start": [100.0, 100.0, 100.0, 100.0, 1000.0, 100.0, 100.0],
-            "end": [110.0, 110.0, 110.0, 110.0, 1100.0, 110.0, 110.0],
-            "height": [-9.0, -8.0, 9.0, -7.0, -9.0, -6.0, -9.0],
-            "p_value": [1e-6, 1e-7, 1e-9, 1e-5, 1e-9, 1e-4, 1e-9],
-            "token": [5, 7, 8, 5, 9, 6, 1],
+            "run": ["a"] * 6 + ["b", "a"],
+            "probe": ["text"] * 7 + ["code"],
+            "start": [100.0, 100.0, 100.0, 100.0, 1000.0, 100.0, 100.0, 100.0],
+            "end": [110.0, 110.0, 110.0, 110.0, 1100.0, 110.0, 110.0, 110.0],
+            "height": [-9.0, -8.0, 9.0, -7.0, -9.0, -6.0, -9.0, -9.0],
+            "p_value": [1e-6, 1e-7, 1e-9, 1e-5, 1e-9, 1e-4, 1e-9, 1e-9],
+            "token": [5, 7, 8, 5, 9, 6, 1, 2],
         }
     )
     bursts = pl.DataFrame({"run": ["a"], "probe": ["text"], "start": [90.0], "end": [120.0], "burst": [1]})
-    # Not the rise (8), not the drop elsewhere (9), not the other run's (1), and of the two of token 5 the surer one.
+    # Not the rise (8), not the drop elsewhere (9), not the other run's (1) or probe's (2), and of the two of token 5 the
+    # surer one.
     typical = typical_tokens(changes, bursts, n=3)
     assert typical.select("burst", "token", "height").rows() == [(1, 7, -8.0), (1, 5, -9.0), (1, 6, -6.0)]
 

@@ -81,6 +81,8 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
 
 def test_columns_read_in_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     losses = np.random.default_rng(3).normal(3, 1, (20, 5000))
+    # What the last part rises by is less than what the others fall: the sign of the component is that of them all.
+    losses += np.where(np.arange(5000) < 4096, -1, 1) * np.linspace(0, 3, 20)[:, None]
     whole = pf.function_space_pca(losses)
     monkeypatch.setattr(module, "MAPPED", 0)
     parts = pf.function_space_pca(losses)
@@ -104,6 +106,16 @@ def test_moving_up_a_component_raises_the_mean_loss() -> None:
     assert np.corrcoef(found, losses.mean(axis=1))[0, 1] > 0.99
     flipped = pf.function_space_pca(losses[::-1]).positions[:, 0]
     np.testing.assert_allclose(flipped, found[::-1], rtol=1e-7)
+
+
+@pytest.mark.parametrize("far", [0, 1, 2])
+def test_where_the_mean_loss_does_not_move_the_farthest_checkpoint_lies_above(far: int) -> None:
+    # Every token has one that moves the other way; what their sum rounds to says nothing.
+    path = np.where(np.arange(3) == far, 2.0, -1.0)[:, None]
+    moving = path * np.random.default_rng(far).normal(size=50)
+    for sign in (-1, 1):
+        found = pf.function_space_pca(3.1 + sign * np.hstack([moving, -moving])).positions[:, 0]
+        assert found[far] == pytest.approx(2 * np.sqrt((moving**2).mean(axis=1).min()))
 
 
 # Edges
@@ -200,11 +212,35 @@ def test_undefined_losses_are_left_out_and_told(tmp_path: Path) -> None:
             losses = np.random.default_rng(step).normal(3, 1, (2, 5))
             losses[0, 0] = np.nan if step == 2 else 3.0
             recorder.log(step, per_token_loss={"text": np.full((2, 5), np.nan) if step == 4 else losses})
-    archive = pf.open(tmp_path)
-    assert archive.function_space(tokens="all")["step"].unique().to_list() == [1, 2, 3]
-    told = archive.problems["found"].to_list()
-    assert any("checkpoint is left out" in text for text in told)
-    assert any(text.startswith("1 tokens with a NaN") for text in told)
+    for tokens, kept in (("all", 9), ("one", None)):
+        archive = pf.open(tmp_path)
+        assert archive.function_space(tokens=tokens)["step"].unique().to_list() == [1, 2, 3]
+        told = archive.problems["found"].to_list()
+        assert any("checkpoint is left out" in text for text in told)
+        lost = [text for text in told if "left out of function space" in text]
+        one_is_drawn = kept is not None or 0 in one_a_row((2, 5), seed=0)
+        assert [text.split(" with")[0] for text in lost] == ["1 tokens"] * one_is_drawn
+
+
+def test_there_are_as_many_components_as_usable_checkpoints_at_most(tmp_path: Path) -> None:
+    with pf.Recorder(tmp_path / "run", probes={"text": pf.Probe(np.ones((2, 6), int))}) as recorder:
+        for step in range(1, 5):
+            losses = np.random.default_rng(step).normal(3, 1, (2, 5))
+            recorder.log(step, per_token_loss={"text": np.full((2, 5), np.nan) if step == 4 else losses})
+    table = pf.open(tmp_path).function_space(components=9, tokens="all")
+    assert sorted(set(table["component"])) == [1, 2, 3]
+
+
+def test_probes_have_spaces_of_their_own_though_their_tokens_are_the_same(tmp_path: Path) -> None:
+    probe = pf.Probe(np.ones((2, 6), int))
+    with pf.Recorder(tmp_path / "run", probes={"plain": probe, "ablated": probe}) as recorder:
+        for step in range(1, 5):
+            plain = np.random.default_rng(step).normal(3, 1, (2, 5))
+            recorder.log(step, per_token_loss={"plain": plain, "ablated": plain + step})
+    table = pf.open(tmp_path).function_space(tokens="all")
+    assert table["probe"].unique(maintain_order=True).to_list() == ["ablated", "plain"]
+    means = table.group_by("probe", "component").agg(pl.col("value").mean())["value"]
+    np.testing.assert_allclose(means, 0, atol=1e-12)
 
 
 def test_an_unknown_choice_of_tokens_lists_the_known(archive: pf.Archive) -> None:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from phaseflow import _core
 from phaseflow._core import StoredTensor
+from phaseflow.analysis.loss_scan import of_array
+from phaseflow.analysis.measures import InContextLearning
 from phaseflow.exceptions import CorruptArchiveError, DtypeError, ParameterError, ShapeError
 
 DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
@@ -62,6 +64,7 @@ def test_stored_losses_give_the_bits_of_those_in_memory(
     tensor = stored(tmp_path_factory.mktemp("losses") / "losses", losses, offset)
     [found] = scan([tensor], tokens, threads=threads)
     same(found, losses, tokens)
+    same(of_array(losses, tokens), losses, tokens)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
@@ -150,15 +153,41 @@ def test_what_holds_no_losses_is_refused_by_what_it_holds(losses: object, error:
         pf.position_losses(losses)
 
 
-def test_the_tables_of_an_archive_are_those_of_the_arrays(tmp_path: Path) -> None:
+def test_what_is_compared_in_a_context_ends_with_it() -> None:
+    measure = InContextLearning(early=20, late=500, bandwidth=0.1)
+    for context, late in ((600, 500), (500, 500), (499, 499), (80, 80)):
+        assert measure.tokens(context) == {"early": 20, "late": late, "bandwidth": 0.1}
+        assert measure.compared(context) == (20, late, 0.1)
+    InContextLearning(early=700, late=2800).check()
+
+
+def test_rows_come_by_step_and_probe_however_they_are_read(tmp_path: Path) -> None:
+    for step in (3, 20, 100):
+        for probe in "abc":
+            # The middle ones are stored column by column, and so decoded one at a time before the others.
+            order = "F" if (step, probe) in ((20, "a"), (20, "b"), (100, "c")) else "C"
+            np.save(tmp_path / f"{probe}-step{step}.npy", np.full((2, 3), step, order=order, dtype=np.float32))
+    patterns = {f"loss/{probe}": f"{tmp_path}/{probe}-step{{step}}.npy" for probe in "abc"}
+    found = pf.open(patterns, axes="batch pos").position_losses()
+    assert found.select("step", "probe", "token_index").rows() == [
+        (step, probe, token) for step in (3, 20, 100) for probe in "abc" for token in (1, 2, 3)
+    ]
+    assert (found["value"] == found["step"]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_tables_of_an_archive_are_those_of_the_arrays(tmp_path: Path, dtype: type) -> None:
     rng = np.random.default_rng(0)
     steps = [10, 20, 30]
-    losses = {step: rng.exponential(3.0, (40 if step < 30 else 30, 300)).astype(np.float32) for step in steps}
+    losses = {step: rng.exponential(3.0, (40 if step < 30 else 30, 300)).astype(dtype) for step in steps}
     for step in steps:
         # The second has to be decoded: it is stored column by column.
         np.save(tmp_path / f"step{step}.npy", np.asfortranarray(losses[step]) if step == 20 else losses[step])
     archive = pf.open(f"{tmp_path}/step{{step}}.npy", axes="batch pos")
     means, scores, slopes = archive.position_losses(), archive.in_context_learning(), archive.loss_derivative()
+    for table in (means, scores, slopes):
+        assert table["step"].unique(maintain_order=True).to_list() == steps
+        assert table["step"].is_sorted()
     for step in steps:
         own = {name: table.filter(step=step) for name, table in (("mean", means), ("score", scores), ("slope", slopes))}
         mean, error = pf.position_losses(losses[step])

@@ -20,6 +20,7 @@ def test_three_examples_by_hand() -> None:
     assert found.variance[:2].tolist() == [Fraction(4 + 1 + 9, 2), 0]
     assert found.standard_error[0] == pytest.approx((7 / 3) ** 0.5, rel=1e-15)
     assert found.undefined.tolist() == [0, 0, 1]
+    assert found.undefined.dtype == np.int64
     assert np.isnan([found.mean[2], found.variance[2], found.standard_error[2]]).all()
     assert found.late_minus_early.tolist() == [4, 3, -1]
 

@@ -181,6 +181,23 @@ def test_a_token_is_judged_by_its_own_losses_alone() -> None:
         np.testing.assert_array_equal(column[order], permuted[name])
 
 
+def test_of_equally_sure_tokens_the_higher_ramp_comes_first() -> None:
+    found = changes(smooth_losses(40, 50), STEPS, fdr=1.0, simulations=10_000)
+    assert found["p_value"].n_unique() < found.height
+    assert {True, False} == set(found["height"] > 0)
+    keys = list(zip(found["p_value"], -found["height"].abs(), strict=True))
+    assert keys == sorted(keys)
+
+
+def test_tokens_that_cannot_be_tested_are_as_good_as_absent() -> None:
+    losses = smooth_losses(20, 60, wander=1.0)
+    half = losses.copy()
+    half[3, :, ::2] = np.nan
+    found, alone = (changes(one, STEPS, fdr=1.0) for one in (half, losses[:, :, 1::2]))
+    for name in ("p_value", "q_value", "height", "size"):
+        np.testing.assert_array_equal(found[name], alone[name])
+
+
 def test_a_part_of_the_tokens_is_scanned_as_in_the_whole() -> None:
     losses = list(smooth_losses(20, 30))
     grid = _core.TokenGrid(STEPS)

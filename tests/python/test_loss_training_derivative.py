@@ -26,6 +26,20 @@ def test_a_window_too_small_takes_the_nearest_checkpoints() -> None:
     assert found[3] == pytest.approx(-10)
 
 
+def test_of_two_checkpoints_equally_near_the_earlier_one_is_taken() -> None:
+    # 2.1 is within the window of 2; the third is 1 or 4, either a factor of 2 away.
+    seen, loss = np.array([1.0, 2.0, 2.1, 4.0]), np.array([5.0, 3.0, 3.0, 9.0])
+    expected = np.polyfit(np.log(seen[:3]), loss[:3], 1)[0]
+    assert pf.loss_training_derivative(loss, seen, bandwidth=0.1)[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_large_common_loss_costs_no_digits() -> None:
+    rng = np.random.default_rng(0)
+    loss, seen = rng.integers(0, 1024, 30) / 1024, np.cumsum(rng.uniform(1, 9, 30))
+    found, raised = (pf.loss_training_derivative(one, seen) for one in (loss, loss + 2.0**40))
+    np.testing.assert_array_equal(found, raised)
+
+
 @given(st.integers(2, 40), st.floats(0.01, 4.0), st.integers(0, 2**32))
 def test_the_slope_is_that_of_a_fit_through_the_window(n: int, bandwidth: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -76,8 +76,9 @@ def function_space_pca(
 
     Notes
     -----
-    The sign of a component is chosen so that its loadings do not sum to less than 0 over tokens; the order is by
-    variance. Where two components have the same variance their directions are arbitrary.
+    The sign of a component is chosen so that its loadings do not sum to less than 0 over tokens; where they sum to 0,
+    so that the checkpoint farthest out lies above 0. The order is by variance. Where two components have the same
+    variance their directions are arbitrary.
 
     References
     ----------
@@ -133,8 +134,8 @@ def principal_components(
     directions = directions[:, ::-1][:, :components]
     rises = totals @ directions
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)[0]
-    # Loadings that sum to nothing but rounding say nothing about the sign.
-    negligible = np.abs(rises) <= 1e-9 * np.linalg.norm(totals)
+    # Loadings that sum to nothing but rounding, of the most that they could sum to, say nothing about the sign.
+    negligible = np.abs(rises) <= 1e-9 * n_tokens * np.sqrt(variances[:components])
     signs = np.where(np.where(negligible, largest, rises) < 0, -1.0, 1.0)
     total = variances.sum()
     shares = variances[:components] / total if total > 0 else np.full(components, np.nan)

@@ -21,8 +21,8 @@ def loss_training_derivative(
 
     At each checkpoint the slope of a straight line of the loss on ``x = ln(tokens seen)``, by least squares, through
     the checkpoints with ``|x - x_t| <= bandwidth / 2``: exact on any loss that is linear in ``ln(tokens seen)``. Where
-    that window holds fewer than three checkpoints it is widened to the three nearest. At either end of training the
-    window is one-sided, and the slope that of the middle of what it holds.
+    that window holds fewer than three checkpoints it is widened to the three nearest, of two equally near the earlier.
+    At either end of training the window is one-sided, and the slope that of the middle of what it holds.
 
     Parameters
     ----------
