@@ -135,6 +135,23 @@ def test_the_first_step_asked_for_and_the_fewest_checkpoints_are_among_those_tes
     assert archive.token_changes(fdr=1.0, first_step=16).is_empty()
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"fdr": 0.0}, "fdr is 0.0, expected above 0"),
+        ({"first_step": float("nan")}, "first_step is nan, expected a step from 0 on"),
+        ({"first_step": "all"}, "first_step is 'all', expected a number"),
+        ({"seed": -1}, "seed is -1, expected an integer from 0 on"),
+        ({"seed": 1.5}, "seed is 1.5, expected an integer"),
+    ],
+)
+def test_options_that_are_none_are_refused_by_name(tmp_path: Path, options: dict, error: str) -> None:
+    archive = of_losses(tmp_path / "a", range(1, 17))
+    for table in (archive.token_changes, archive.token_bursts):
+        with pytest.raises(pf.exceptions.ParameterError, match=error):
+            table(**options)
+
+
 def test_step_0_is_no_checkpoint_of_the_test(tmp_path: Path) -> None:
     archive = of_losses(tmp_path / "a", range(17))
     assert archive.token_changes(fdr=1.0, first_step=0)["start"].min() >= 1

@@ -248,6 +248,13 @@ def test_an_unknown_choice_of_tokens_lists_the_known(archive: pf.Archive) -> Non
         archive.function_space(tokens="some")
 
 
+@pytest.mark.parametrize("options", [{"components": 0}, {"components": 1.5}, {"seed": -1}, {"seed": 0.5}])
+@pytest.mark.parametrize("tokens", ["one", "all"])
+def test_a_number_that_is_none_is_refused_by_name(archive: pf.Archive, options: dict, tokens: str) -> None:
+    with pytest.raises(pf.exceptions.ParameterError, match=f"{next(iter(options))} is"):
+        archive.function_space(tokens=tokens, **options)
+
+
 # Kept beside the first of the runs
 
 

@@ -138,6 +138,33 @@ def test_tokens_that_no_context_can_compare_are_refused_and_not_blamed_on_the_fi
     assert archive.problems.is_empty()
 
 
+def test_an_early_token_too_late_for_every_context_is_refused_with_the_longest(tmp_path: Path) -> None:
+    for step, context in ((1, 200), (2, 300), (3, 40)):
+        np.save(tmp_path / f"step{step}.npy", np.ones((4, context)))
+    archive = pf.open(f"{tmp_path}/step{{step}}.npy", axes="batch pos")
+    assert archive.in_context_learning(early=75)["step"].to_list() == [2]
+    for measure in (archive.in_context_learning, archive.phase_changes):
+        for early in (76, 301):
+            with pytest.raises(ParameterError, match=f"early is {early}, expected at most 75: .* has 300 tokens"):
+                measure(early=early)
+    # What nobody asked for is no fault: an archive may hold no text.
+    np.save(tmp_path / "short-step1.npy", np.ones((4, 40)))
+    assert pf.open(f"{tmp_path}/short-step{{step}}.npy", axes="batch pos").in_context_learning().is_empty()
+
+
+def test_the_derivative_of_a_text_alone_is_computed_and_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "text-step1.npy", np.ones((4, 300)))
+    np.save(tmp_path / "one-step1.npy", np.ones((4, 1)))
+    archive = pf.open(
+        {f"loss/{name}": f"{tmp_path}/{name}-step{{step}}.npy" for name in ("text", "one")}, axes="batch pos"
+    )
+    assert archive.loss_derivative().select("probe", "value").unique().rows() == [("text", 0.0)]
+    assert archive.problems.is_empty()
+    for bandwidth in (0.0, -1.0, float("nan"), "wide"):
+        with pytest.raises(ParameterError, match="bandwidth is"):
+            archive.loss_derivative(bandwidth=bandwidth)
+
+
 @pytest.mark.parametrize(
     ("losses", "error", "words"),
     [

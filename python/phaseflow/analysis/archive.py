@@ -174,16 +174,20 @@ class Archive:
         Around either token those within ``bandwidth / 2`` in ln(token index) are averaged, since a probe of hundreds
         of examples is far from the paper's ten thousand; 0 compares the two tokens alone. Where examples are shorter
         than ``late`` tokens their last one stands in, and the column ``late`` says so.
-        Probes shorter than four times ``early`` (the repeated probe) are left out.
+        Probes shorter than four times ``early`` (the repeated probe) are left out; another ``early`` than the default
+        for which that would be all of them is refused.
         """
         measure = InContextLearning(early=early, late=late, bandwidth=bandwidth)
         measure.check()
+        shapes = [shape for run in self.runs for shape in tables.shapes(run, measure.prefix)]
+        measure.check_reach([shape[1] for shape in shapes if len(shape) == 2])
         return self._table(measure)
 
     def loss_derivative(self, *, bandwidth: float = 0.25) -> pl.DataFrame:
         """Derivative of the mean loss with respect to ln(token index), of every text probe at every step."""
-        texts = self.in_context_learning().select(schema.RUN, schema.PROBE).unique()
-        return self._table(LossDerivative(bandwidth=bandwidth)).join(texts, on=[schema.RUN, schema.PROBE], how="semi")
+        measure = LossDerivative(bandwidth=bandwidth)
+        measure.check()
+        return self._table(measure)
 
     def function_space(self, *, components: int = 2, tokens: str = "one", seed: int = 0) -> pl.DataFrame:
         """Principal components of the losses of all checkpoints of all runs: one trajectory a run, in nats.
@@ -191,7 +195,7 @@ class Archive:
         Parameters
         ----------
         components : int
-            How many.
+            How many; at most one a checkpoint.
         tokens : str
             ``"one"``: one random token of each example, as in the paper; ``"all"``: all of them, far less noisy.
         seed : int

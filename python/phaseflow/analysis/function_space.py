@@ -19,6 +19,7 @@ from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
 from phaseflow.archive import DerivedWhole, RunSource
 from phaseflow.archive.in_place import BYTES
 from phaseflow.exceptions import UnknownNameError
+from phaseflow.metrics import _inputs
 from phaseflow.metrics._reading import in_turn
 from phaseflow.metrics.function_space import function_space
 
@@ -66,6 +67,7 @@ def function_spaces(
     """Table and problems; see :meth:`phaseflow.Archive.function_space`."""
     if tokens not in TOKENS:
         raise UnknownNameError(f"tokens is {tokens!r}, known: {', '.join(TOKENS)}")
+    components, seed = _inputs.integer("components", components, least=1), _inputs.integer("seed", seed, least=0)
     spaces = checkpoints_by_space(runs)
     tables, problems = [pl.DataFrame(schema=SPACE_SCHEMA)], [pl.DataFrame(schema=PROBLEM_SCHEMA)]
     sizes = [sum(row.nbytes for row in rows) for rows in spaces.values()]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from phaseflow import _core, metrics, schema
 from phaseflow.analysis.loss_scan import Losses, Tokens
+from phaseflow.exceptions import ParameterError
 from phaseflow.metrics import _inputs
 
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
@@ -93,9 +94,13 @@ class LossDerivative:
         """The bandwidth."""
         return asdict(self)
 
+    def check(self) -> None:
+        """Refuses a bandwidth that is none."""
+        metrics.loss_log_derivative(np.empty((0, 0)), bandwidth=self.bandwidth)
+
     def applies(self, shape: tuple[int, ...]) -> bool:
-        """Losses of a batch."""
-        return len(shape) == 2
+        """Losses of a text."""
+        return InContextLearning().applies(shape)
 
     def compared(self, context: int) -> Tokens | None:
         """None."""
@@ -149,6 +154,15 @@ class InContextLearning:
         """Refuses tokens that cannot be compared in any context: what no tensor has is no fault of the tensors."""
         longest = max(_inputs.integer("early", self.early, least=1), _inputs.integer("late", self.late, least=1))
         metrics.in_context_learning_score(np.empty((0, longest)), **self.tokens(longest))
+
+    def check_reach(self, contexts: Sequence[int]) -> None:
+        """Refuses an early token that was asked for and that is too late for every one of the contexts."""
+        longest = max(contexts, default=None)
+        if longest is not None and self.early != type(self).early and longest < LEAST_CONTEXT * self.early:
+            raise ParameterError(
+                f"early is {self.early}, expected at most {longest // LEAST_CONTEXT}: only contexts of at least "
+                f"{LEAST_CONTEXT} times early are scored, and the longest here has {longest} tokens"
+            )
 
     def compared(self, context: int) -> Tokens:
         """The same."""

@@ -169,6 +169,12 @@ def applicable(run: RunSource, prefix: str, applies: Callable[[tuple[int, ...]],
     return found
 
 
+def shapes(run: RunSource, prefix: str) -> list[tuple[int, ...]]:
+    """The shapes that tensors with this prefix have."""
+    rows = run.index.filter(pl.col(schema.NAME).str.starts_with(prefix))
+    return [tuple(shape) for shape in rows[schema.SHAPE].unique()]
+
+
 def probes_of(run: RunSource) -> dict[str, list[str | int | None]]:
     """What the numbers depend on besides the tensors: the probes' tokens."""
     return {name: [probe.tokens_hash, probe.bos] for name, probe in run.probes.items()}

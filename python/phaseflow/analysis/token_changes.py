@@ -22,6 +22,7 @@ from phaseflow.analysis.repeats import repeat_lengths
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress, bytes_of
 from phaseflow.archive import DerivedWhole, Probe, RunSource
 from phaseflow.discovery import check_rate
+from phaseflow.exceptions import ParameterError
 from phaseflow.metrics import _inputs
 from phaseflow.metrics._token_scan import token_breaks
 from phaseflow.metrics.token_change import SIMULATIONS, table
@@ -87,7 +88,13 @@ def token_changes(
 ) -> TokenChanges:
     """The breaks of every run; see :meth:`phaseflow.Archive.token_changes`."""
     check_rate("fdr", _inputs.real("fdr", fdr))
-    options = {"fdr": float(fdr), "first_step": None if first_step is None else float(first_step), "seed": int(seed)}
+    if first_step is not None and not _inputs.real("first_step", first_step) >= 0:
+        raise ParameterError(f"first_step is {first_step}, expected a step from 0 on")
+    options = {
+        "fdr": float(fdr),
+        "first_step": None if first_step is None else float(first_step),
+        "seed": _inputs.integer("seed", seed, least=0),
+    }
     found = [{name: pl.DataFrame(schema=columns) for name, columns in _TABLES.items()}]
     for run in runs:
         probes = [name for name in run.probes if run.index[schema.NAME].is_in([_PREFIX + name]).any()]
