@@ -27,6 +27,27 @@ def test_it_agrees_with_each_examples_own_slope(per_token_loss: np.ndarray, band
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 1e-4])
+def test_beside_a_token_that_hardly_varies_it_is_that_of_each_examples_own_slope(spread: float) -> None:
+    # Such a token weighs up to 10^18 times as much as its neighbours. Windows of 40 positions and more.
+    per_token_loss = np.random.default_rng(0).normal(size=(5, 300))
+    per_token_loss[:, 200] = 2 + spread * per_token_loss[:, 200]
+    for bandwidth in (0.25, 9.0):
+        found = pf.loss_log_derivative_error(per_token_loss, bandwidth=bandwidth)
+        expected = oracle.loss_log_derivative_error(per_token_loss, bandwidth)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_nan_spoils_the_windows_that_hold_it_alone() -> None:
+    per_token_loss = np.random.default_rng(3).normal(size=(5, 900))
+    expected = pf.loss_log_derivative_error(per_token_loss, bandwidth=0.25)
+    per_token_loss[2, 600] = np.nan
+    found = pf.loss_log_derivative_error(per_token_loss, bandwidth=0.25)
+    inside = np.abs(np.log(np.arange(1, 901) / 601)) <= 0.125
+    np.testing.assert_array_equal(np.isnan(found), inside)
+    np.testing.assert_allclose(found[~inside], expected[~inside], rtol=1e-12)
+
+
 def test_two_standard_errors_hold_the_slope_as_often_as_they_should() -> None:
     # Tokens of an example share a random slope of their own: independence would promise far too much.
     rng = np.random.default_rng(0)

@@ -226,4 +226,6 @@ def test_the_tables_of_an_archive_are_those_of_the_arrays(tmp_path: Path, dtype:
         assert [row["lower"], row["upper"]] == list(pf.in_context_learning_interval(losses[step], **tokens))
         assert (row["early"], row["late"]) == (50, 300)
         np.testing.assert_array_equal(own["slope"]["value"], pf.loss_log_derivative(losses[step], bandwidth=0.25))
+        error = pf.loss_log_derivative_error(losses[step], bandwidth=0.25)
+        np.testing.assert_array_equal(own["slope"]["standard_error"], error)
     assert archive.problems.equals(pl.DataFrame(schema=archive.problems.schema))

@@ -184,7 +184,10 @@ class Archive:
         return self._table(measure)
 
     def loss_derivative(self, *, bandwidth: float = 0.25) -> pl.DataFrame:
-        """Derivative of the mean loss with respect to ln(token index), of every text probe at every step."""
+        """Derivative of the mean loss with respect to ln(token index), of every text probe at every step.
+
+        :func:`phaseflow.loss_log_derivative` says how it is estimated; ``standard_error`` is over the examples.
+        """
         measure = LossDerivative(bandwidth=bandwidth)
         measure.check()
         return self._table(measure)

@@ -2,11 +2,11 @@
 
 A measure says which tensors it reads (by the prefix of their names), which tokens it compares, which parameters its
 numbers depend on (they name its results on disk), and computes the rows of many tensors from what one reading of each
-gives. Everything else, which steps are new, where results are kept, is the same for all of them and lives in
-:mod:`phaseflow.analysis.tables`. Attention is read otherwise: :mod:`phaseflow.analysis.patterns`.
+gives, or a second one where it must. Everything else, which steps are new, where results are kept, is the same for all
+of them and lives in :mod:`phaseflow.analysis.tables`. Attention is read otherwise: :mod:`phaseflow.analysis.patterns`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, ClassVar, Protocol
@@ -23,6 +23,7 @@ from phaseflow.metrics import _inputs
 # A text probe shorter than this many times the early index has no late tokens to speak of (the repeated probe, say).
 LEAST_CONTEXT = 4
 
+Again = Callable[[], Iterator[Any]]
 Columns = dict[str, pl.DataType | type[pl.DataType]]
 Values = dict[str, NDArray[Any]]
 
@@ -46,8 +47,11 @@ class Measure(Protocol):
         """Early token, late token and bandwidth compared in a context of that length; None where none are."""
         ...
 
-    def rows(self, losses: Sequence[Losses]) -> list[Values]:
-        """The rows of each tensor, without run, step and probe: a value a row in each of its columns."""
+    def rows(self, losses: Sequence[Losses], again: Again) -> list[Values]:
+        """The rows of each tensor, without run, step and probe: a value a row in each of its columns.
+
+        ``again`` reads the same tensors a second time, for what one reading does not give.
+        """
         ...
 
 
@@ -75,18 +79,22 @@ class PositionLosses:
         """None."""
         return None
 
-    def rows(self, losses: Sequence[Losses]) -> list[Values]:
+    def rows(self, losses: Sequence[Losses], again: Again) -> list[Values]:
         """One row a token index."""
         return [indexed({schema.VALUE: one.mean, schema.STANDARD_ERROR: one.standard_error}) for one in losses]
 
 
 @dataclass(frozen=True)
 class LossDerivative:
-    """Derivative with respect to ln(token index): :func:`phaseflow.loss_log_derivative`."""
+    """Derivative with respect to ln(token index) and its standard error: :func:`phaseflow.loss_log_derivative`."""
 
     name: ClassVar[str] = "loss_derivative"
     prefix: ClassVar[str] = "loss/"
-    columns: ClassVar[Columns] = {schema.TOKEN_INDEX: pl.Int32, schema.VALUE: pl.Float64}
+    columns: ClassVar[Columns] = {
+        schema.TOKEN_INDEX: pl.Int32,
+        schema.VALUE: pl.Float64,
+        schema.STANDARD_ERROR: pl.Float64,
+    }
 
     bandwidth: float = 0.25
 
@@ -106,10 +114,15 @@ class LossDerivative:
         """None."""
         return None
 
-    def rows(self, losses: Sequence[Losses]) -> list[Values]:
+    def rows(self, losses: Sequence[Losses], again: Again) -> list[Values]:
         """One row a token index."""
-        slopes = (_core.log_derivative(one.mean, one.standard_error, self.bandwidth) for one in losses)
-        return [indexed({schema.VALUE: slope}) for slope in slopes]
+        found: list[Values] = []
+        for one, tensor in zip(losses, again(), strict=True):
+            slope = _core.log_derivative(one.mean, one.standard_error, self.bandwidth)
+            # The tokens of an example go together: the error of the slope is not that of independent means.
+            error = _core.loss_log_derivative_error(tensor, self.bandwidth, None)
+            found.append(indexed({schema.VALUE: slope, schema.STANDARD_ERROR: error}))
+        return found
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,7 @@ class InContextLearning:
         """The same."""
         return self.early, min(self.late, context), self.bandwidth
 
-    def rows(self, losses: Sequence[Losses]) -> list[Values]:
+    def rows(self, losses: Sequence[Losses], again: Again) -> list[Values]:
         """One row."""
         resampling: dict[str, Any] = {
             "level": self.level,

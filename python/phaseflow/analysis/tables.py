@@ -14,6 +14,7 @@ from phaseflow.archive import Derived, RunSource
 from phaseflow.archive.compact import whole_name
 from phaseflow.archive.derived import one_by_one
 from phaseflow.archive.in_place import BYTES
+from phaseflow.metrics._reading import in_turn
 
 OnProgress = Callable[[str, int, int], None]  # what is being computed, how many bytes are read, of how many
 OnBytes = Callable[[int], None]  # how many bytes of a batch of steps are read
@@ -54,7 +55,14 @@ def table(run: RunSource, measure: Measure, progress: OnProgress | None) -> tupl
             else:
                 found[place] = losses
         ordered = [(step, name) for step, name in places if (step, name) in found]
-        rows = measure.rows([found[place] for place in ordered])
+
+        def again() -> Iterator[Any]:
+            for _, tensor in in_turn(ordered, lambda place: run.tensor(*place), total):
+                if isinstance(tensor, Exception):
+                    raise tensor
+                yield tensor
+
+        rows = measure.rows([found[place] for place in ordered], again)
         probes = [name.removeprefix(measure.prefix) for _, name in ordered]
         return rows_of_tensors(measure, [step for step, _ in ordered], probes, rows) if found else None
 

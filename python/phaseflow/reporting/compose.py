@@ -119,8 +119,8 @@ def drawings(
         caption = (
             "Derivative of the loss with respect to the log of the token index, "
             f"over training (across) and token index (up); each a line fitted over {MAP_BANDWIDTH:g} in ln(index). "
-            "Blue: later tokens cost more than earlier ones; red: the loss still falls along the context. "
-            "Dashed: start and end of the phase change."
+            "Blue: later tokens cost more than earlier ones; red: the loss still falls along the context; white: "
+            "within two standard errors of 0, over the text examples. Dashed: start and end of the phase change."
         )
         yield "Where in the context the loss falls", caption, figures.loss_derivative(derivative, windows)
     space = of_text(archive, archive.function_space(tokens="all"))

@@ -51,11 +51,13 @@ def by_curve(table: pl.DataFrame, windows: Windows) -> tuple[pl.DataFrame, dict[
 def shade(figure: go.Figure, window: Mapping[str, Any], **where: int) -> None:
     """The interval of a phase change; paler, how far outside it may begin and end."""
     start, end = window[schema.START], window[schema.END]
-    figure.add_vrect(x0=start, x1=end, fillcolor=WINDOW, line_width=0, layer="below", **where)
+    # The template would make every shape paler.
+    plain: dict[str, Any] = {"line_width": 0, "layer": "below", "opacity": 1, **where}
+    figure.add_vrect(x0=start, x1=end, fillcolor=WINDOW, **plain)
     for inner, outer in ((start, window[schema.lower(schema.START)]), (end, window[schema.upper(schema.END)])):
         if math.isfinite(outer) and outer != inner:
             low, high = sorted((inner, outer))
-            figure.add_vrect(x0=low, x1=high, fillcolor=WINDOW_EDGE, line_width=0, layer="below", **where)
+            figure.add_vrect(x0=low, x1=high, fillcolor=WINDOW_EDGE, **plain)
 
 
 def curves(table: pl.DataFrame, windows: Windows, *, y: str, band: bool = False) -> go.Figure:
@@ -150,14 +152,19 @@ def highest_beneath(curve: pl.DataFrame) -> float:
 
 
 def loss_derivative(derivative: pl.DataFrame, windows: Windows) -> go.Figure:
-    """The map of d loss / d ln(token index) over training step and token index, one panel a run."""
+    """The map of d loss / d ln(token index) over training step and token index, one panel a run.
+
+    Blank within two standard errors of 0, which the texts alone would explain.
+    """
     derivative, _, windows = by_curve(derivative, windows)
     runs = derivative[schema.RUN].unique(maintain_order=True).to_list()
     figure = make_subplots(rows=1, cols=len(runs), shared_yaxes=True, subplot_titles=runs, horizontal_spacing=0.04)
     limit = colour_limit(derivative)
     for column, run in enumerate(runs, start=1):
+        told = pl.col(schema.VALUE).abs() > 2 * pl.col(schema.STANDARD_ERROR)
         wide = (
             derivative.filter((pl.col(schema.RUN) == run) & (pl.col(schema.STEP) > 0))
+            .with_columns(pl.when(told).then(schema.VALUE))
             .pivot(on=schema.STEP, index=schema.TOKEN_INDEX, values=schema.VALUE)
             .sort(schema.TOKEN_INDEX)
         )
@@ -165,21 +172,24 @@ def loss_derivative(derivative: pl.DataFrame, windows: Windows) -> go.Figure:
         figure.add_heatmap(
             x=steps,
             y=wide[schema.TOKEN_INDEX].to_list(),
-            z=np.round(wide.drop(schema.TOKEN_INDEX).to_numpy(), 4),
+            z=np.round(wide.drop(schema.TOKEN_INDEX).to_numpy().astype(float), 4),
             coloraxis="coloraxis",
+            hoverongaps=False,
             hovertemplate="step %{x:,}<br>token index %{y}<br>%{z:.3f} nats per unit of ln(index)<extra></extra>",
             row=1,
             col=column,
         )
         if run in windows:
             for edge in (schema.START, schema.END):
-                figure.add_vline(
-                    x=windows[run][edge], line={"color": INK, "width": 1.2, "dash": "dash"}, row=1, col=column
-                )
+                # Dark on white, so that it is seen on any colour of the map.
+                for line in ({"color": "white", "width": 3.5}, {"color": INK, "width": 1.5, "dash": "dash"}):
+                    figure.add_vline(x=windows[run][edge], line=line, opacity=1, row=1, col=column)
         log_steps(figure, row=1, col=column)
     figure.update_yaxes(type="log", dtick="D2")
     figure.update_yaxes(title_text="token index", row=1, col=1)
     styled(figure, height=420)
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False)
     figure.update_layout(
         coloraxis={
             "colorscale": "RdBu",

@@ -7,7 +7,7 @@ import polars as pl
 
 from phaseflow import schema
 from phaseflow.reporting.figures import Windows, run_colours
-from phaseflow.reporting.style import INK, rgba, styled
+from phaseflow.reporting.style import rgba, styled
 
 CAPTION = (
     "Each point is a checkpoint: its losses on all tokens of the text examples, in the first two principal components "
@@ -19,7 +19,8 @@ CAPTION = (
 def trajectories(space: pl.DataFrame, windows: Windows) -> go.Figure:
     """Paths in two components; a run whose tokens differ from the others' has coordinates of its own."""
     figure = go.Figure()
-    for run, colour in run_colours(space[schema.RUN].unique(maintain_order=True).to_list()).items():
+    colours = run_colours(space[schema.RUN].unique(maintain_order=True).to_list())
+    for number, (run, colour) in enumerate(colours.items()):
         rows = space.filter(pl.col(schema.RUN) == run)
         path = rows.pivot(on=schema.COMPONENT, index=schema.STEP, values=schema.VALUE).sort(schema.STEP)
         if "2" not in path.columns:
@@ -53,8 +54,10 @@ def trajectories(space: pl.DataFrame, windows: Windows) -> go.Figure:
             y=marked["2"].to_list(),
             text=[f"{step:,}" for step in marked[schema.STEP]],
             mode="markers+text",
-            textposition="top center",
-            textfont={"size": 11, "color": INK},
+            # Paths begin together: the numbers of one stand above it, those of the next below; its end is crowded, and
+            # its number stands on the far side.
+            textposition=[*["bottom center" if number % 2 else "top center"] * (marked.height - 1), outward(path["1"])],
+            textfont={"size": 11, "color": colour},
             legendgroup=run,
             showlegend=False,
             marker={"size": 8, "color": "white", "line": {"color": colour, "width": 2}},
@@ -63,6 +66,11 @@ def trajectories(space: pl.DataFrame, windows: Windows) -> go.Figure:
     for axis, component in ((figure.update_xaxes, 1), (figure.update_yaxes, 2)):
         axis(title_text=f"component {component} ({shares(space, component)}), nats")
     return styled(figure, height=460)
+
+
+def outward(values: pl.Series) -> str:
+    """The side of the end of a path on which the path is not."""
+    return "middle left" if values[-1] < values.median() else "middle right"
 
 
 def decades(steps: list[int]) -> list[int]:

@@ -16,21 +16,18 @@
 //!
 //! NaN where a mean in the window is NaN or infinite, and everywhere with fewer than two positions.
 
-use ndarray::{ArrayD, ArrayView2, Axis};
+use ndarray::ArrayD;
 use rayon::prelude::*;
 
 use super::in_context::in_shape;
 use super::layout::Layout;
 use super::position::summaries;
-use super::sums::Summary;
-use crate::tensor::{Element, TensorView};
+use crate::tensor::TensorView;
 use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result, with_view};
 
 /// The least number of positions a line is drawn through, where there are as many.
 const LEAST: usize = 3;
-/// Examples of one task of the standard error. Fixed, so that the order of all sums is the same on any number of threads.
-const TASK: usize = 64;
 
 /// The derivative at every position, `(..., pos)`, of `per_token_loss`, `(..., batch, pos)`.
 pub fn loss_log_derivative(per_token_loss: &TensorView<'_>, bandwidth: f64, cancel: &Cancel) -> Result<ArrayD<f64>> {
@@ -77,87 +74,7 @@ pub fn log_derivative(mean: &[f64], standard_error: &[f64], bandwidth: f64) -> R
     ))
 }
 
-/// Standard error over examples, `(..., pos)`, of [`loss_log_derivative`].
-///
-/// The slope is a weighted sum of the means, `sum c_j ȳ_j`, so each example has a slope of its own, `sum c_j y_ej`; their
-/// scatter holds whatever its tokens have in common, which one over the summed weights would not. NaN with fewer than two
-/// examples, and where the slope is NaN.
-pub fn loss_log_derivative_error(
-    per_token_loss: &TensorView<'_>,
-    bandwidth: f64,
-    cancel: &Cancel,
-) -> Result<ArrayD<f64>> {
-    check(bandwidth)?;
-    with_view!(per_token_loss, |losses| {
-        let layout = Layout::new(losses.view())?;
-        let summaries = summaries(&layout, None, cancel)?;
-        let errors = layout
-            .losses
-            .par_iter()
-            .zip(&summaries)
-            .map(|(losses, summary)| error_of(losses, summary, bandwidth, cancel))
-            .collect::<Result<Vec<_>>>()?;
-        in_shape(layout.shape_with(layout.context), errors.concat())
-    })
-}
-
-fn error_of<T: Element>(
-    losses: &ArrayView2<'_, T>,
-    summary: &Summary,
-    bandwidth: f64,
-    cancel: &Cancel,
-) -> Result<Vec<f64>> {
-    let (examples, context) = losses.dim();
-    let mean: Vec<f64> = (0..context).map(|i| summary.mean(i)).collect();
-    let standard_error: Vec<f64> = (0..context).map(|i| summary.standard_error(i)).collect();
-    let lines: Vec<(usize, Vec<f64>)> = lines(&standard_error, bandwidth);
-    let tasks: Vec<_> = losses.axis_chunks_iter(Axis(0), TASK).collect();
-    let squares = tasks
-        .into_par_iter()
-        .map(|examples| {
-            let mut squares = vec![0.0; context];
-            for example in examples.outer_iter() {
-                cancel.check()?;
-                let distance: Vec<f64> = example.iter().zip(&mean).map(|(loss, mean)| loss.to_f64() - mean).collect();
-                vectorize(
-                    #[inline(always)]
-                    || {
-                        for (square, (start, line)) in squares.iter_mut().zip(&lines) {
-                            let slope = sum(line.len(), |j| line[j] * distance[start + j]);
-                            *square += slope * slope;
-                        }
-                    },
-                );
-            }
-            Ok(squares)
-        })
-        .collect::<Result<Vec<Vec<f64>>>>()?;
-    let n = examples as f64;
-    let error = |position: usize| {
-        let squares = squares.iter().fold(0.0, |sum, part| sum + part[position]);
-        if examples < 2 { f64::NAN } else { (squares / (n * (n - 1.0))).sqrt() }
-    };
-    Ok((0..context).map(error).collect())
-}
-
-/// For every position the first of its window, and what each loss there weighs in the slope.
-fn lines(standard_error: &[f64], bandwidth: f64) -> Vec<(usize, Vec<f64>)> {
-    let x: Vec<f64> = (1..=standard_error.len()).map(|index| (index as f64).ln()).collect();
-    let weight: Vec<f64> = standard_error.iter().map(|error| 1.0 / (error * error)).collect();
-    let line_at = |position| {
-        let (start, end) = window(&x, position, bandwidth / 2.0);
-        let usable = weight[start..end].iter().all(|weight| weight.is_finite() && *weight > 0.0);
-        let weight = |j: usize| if usable { weight[start + j] } else { 1.0 };
-        let n = end - start;
-        let x_mean = sum(n, |j| weight(j) * (x[start + j] - x[start])) / sum(n, weight);
-        let centred = |j: usize| x[start + j] - x[start] - x_mean;
-        let run = sum(n, |j| weight(j) * centred(j) * centred(j));
-        (start, (0..n).map(|j| weight(j) * centred(j) / run).collect())
-    };
-    (0..standard_error.len()).map(line_at).collect()
-}
-
-fn check(bandwidth: f64) -> Result<()> {
+pub(super) fn check(bandwidth: f64) -> Result<()> {
     if bandwidth.is_finite() && bandwidth > 0.0 {
         return Ok(());
     }
@@ -169,7 +86,7 @@ fn check(bandwidth: f64) -> Result<()> {
 }
 
 /// `[start, end)`: the positions within `half` of `position`, or the nearest [`LEAST`].
-fn window(x: &[f64], position: usize, half: f64) -> (usize, usize) {
+pub(super) fn window(x: &[f64], position: usize, half: f64) -> (usize, usize) {
     let start = x.partition_point(|&at| at < x[position] - half);
     let end = x.partition_point(|&at| at <= x[position] + half);
     if end - start >= LEAST.min(x.len()) {
@@ -194,7 +111,7 @@ fn slope(x: &[f64], y: &[f64], weight: &[f64]) -> f64 {
 
 /// Sum over `0..n` in four interleaved parts, which vector registers add side by side.
 #[inline(always)]
-fn sum(n: usize, term: impl Fn(usize) -> f64) -> f64 {
+pub(super) fn sum(n: usize, term: impl Fn(usize) -> f64) -> f64 {
     let mut lanes = [0.0; 4];
     for start in (0..n / 4 * 4).step_by(4) {
         for (lane, part) in lanes.iter_mut().enumerate() {
@@ -242,17 +159,6 @@ mod tests {
         assert_eq!(window(&x, 499, 1e-9), (497, 500));
         // |ln(j / 2)| <= ln 2: both ends belong to it.
         assert_eq!(window(&x, 1, 2.0_f64.ln()), (0, 4));
-    }
-
-    #[test]
-    fn the_lines_weights_give_the_slope_back() {
-        let mean: Vec<f64> = (0..200).map(|i| f64::from((i * 7919) % 101) / 50.0).collect();
-        let standard_error: Vec<f64> = (0..200).map(|i| 0.1 + f64::from(i % 7)).collect();
-        let slopes = log_derivative(&mean, &standard_error, 0.25).unwrap();
-        for (slope, (start, line)) in slopes.iter().zip(lines(&standard_error, 0.25)) {
-            let found: f64 = line.iter().zip(&mean[start..]).map(|(weight, loss)| weight * loss).sum();
-            assert!((found - slope).abs() < 1e-9 * slope.abs().max(1.0));
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod derivative;
+mod derivative_error;
 mod ends;
 mod gram;
 mod in_context;
@@ -15,7 +16,8 @@ mod sums;
 mod token_change;
 
 pub use bootstrap::{Bootstrap, in_context_learning_interval};
-pub use derivative::{log_derivative, loss_log_derivative, loss_log_derivative_error};
+pub use derivative::{log_derivative, loss_log_derivative};
+pub use derivative_error::loss_log_derivative_error;
 pub use ends::Method;
 pub use gram::{Gram, gram};
 pub use in_context::{InContext, in_context_learning_score};
