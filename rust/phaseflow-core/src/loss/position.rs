@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::in_context::difference;
 use super::layout::Layout;
 use super::sums::{ROWS, Summary, TILE};
-use crate::tensor::{Element, TensorView};
+use crate::tensor::{Element, TensorView, prefetch};
 use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result, with_view};
 
@@ -84,9 +84,12 @@ fn summary<T: Element>(
         .into_par_iter()
         .map(|examples| {
             let mut part = Task::new(&pivot);
-            for block in examples.axis_chunks_iter(Axis(0), ROWS) {
+            let mut blocks = examples.axis_chunks_iter(Axis(0), ROWS).peekable();
+            while let Some(block) = blocks.next() {
                 cancel.check()?;
-                rows_of(&block, |rows| part.add(rows, windows));
+                let following = blocks.peek().copied();
+                let following = following.as_ref().map_or_else(Vec::new, contiguous);
+                rows_of(&block, |rows| part.add(rows, &following, windows));
             }
             part.sums.count_undefined(&examples);
             Ok(part.sums)
@@ -107,15 +110,18 @@ impl Task {
         Self { sums: Summary::new(pivot.to_vec()), tile: Vec::new() }
     }
 
-    /// The next [`ROWS`] examples, or what is left of a task's.
-    pub(crate) fn add<T: Element>(&mut self, rows: &[&[T]], windows: Option<&[Range<usize>; 2]>) {
+    /// The next [`ROWS`] examples, or what is left of a task's; `following` come after them.
+    pub(crate) fn add<T: Element>(&mut self, rows: &[&[T]], following: &[&[T]], windows: Option<&[Range<usize>; 2]>) {
         let Self { sums, tile } = self;
         if size_of::<T>() == 2 {
             let context = rows.first().map_or(0, |row| row.len());
             tile.resize(ROWS * TILE, 0.0);
             for first in (0..context).step_by(TILE) {
                 let positions = first..context.min(first + TILE);
-                for (row, wide) in rows.iter().zip(tile.chunks_exact_mut(TILE)) {
+                for (number, (row, wide)) in rows.iter().zip(tile.chunks_exact_mut(TILE)).enumerate() {
+                    if let Some(row) = following.get(number) {
+                        prefetch(&row[positions.clone()]);
+                    }
                     T::widen(&row[positions.clone()], &mut wide[..positions.len()]);
                 }
                 vectorize(
@@ -127,7 +133,7 @@ impl Task {
         } else {
             vectorize(
                 #[inline(always)]
-                || sums.add(rows),
+                || sums.add(rows, following),
             );
         }
         // While they are still in the cache.
@@ -139,19 +145,28 @@ impl Task {
 
 /// At every position the one of the first examples' losses that is nearest to their mean; NaN without examples.
 pub(crate) fn pivots<T: Element>(first: &[&[T]], context: usize) -> Vec<f64> {
+    vectorize(
+        #[inline(always)]
+        || nearest_to_the_mean(first, context),
+    )
+}
+
+#[inline(always)]
+fn nearest_to_the_mean<T: Element>(rows: &[&[T]], context: usize) -> Vec<f64> {
     let mut mean = vec![0.0; context];
-    for row in first {
+    for row in rows {
         mean.iter_mut().zip(*row).for_each(|(mean, loss)| *mean += loss.to_f64());
     }
-    mean.iter_mut().for_each(|mean| *mean /= first.len() as f64);
+    mean.iter_mut().for_each(|mean| *mean /= rows.len() as f64);
     let (mut nearest, mut distance) = (vec![f64::NAN; context], vec![f64::NAN; context]);
-    for row in first {
-        for at in 0..context {
-            let loss = row[at].to_f64();
-            let further = (loss - mean[at]).abs();
-            if further.total_cmp(&distance[at]).is_lt() {
-                (nearest[at], distance[at]) = (loss, further);
-            }
+    for row in rows {
+        let places = nearest.iter_mut().zip(&mut distance).zip(&mean);
+        for (&loss, ((nearest, distance), mean)) in row.iter().zip(places) {
+            let loss = loss.to_f64();
+            let further = (loss - mean).abs();
+            let is_nearer = (further < *distance) | (distance.is_nan() & !further.is_nan());
+            *nearest = if is_nearer { loss } else { *nearest };
+            *distance = if is_nearer { further } else { *distance };
         }
     }
     nearest
@@ -159,11 +174,17 @@ pub(crate) fn pivots<T: Element>(first: &[&[T]], context: usize) -> Vec<f64> {
 
 /// Works on the rows of a block, each contiguous in memory: copied, where they are not so already.
 fn rows_of<T: Element, R>(block: &ArrayView2<'_, T>, work: impl FnOnce(&[&[T]]) -> R) -> R {
-    if block.outer_iter().all(|row| row.to_slice().is_some()) {
-        return work(&block.outer_iter().filter_map(|row| row.to_slice()).collect::<Vec<_>>());
+    let rows = contiguous(block);
+    if rows.len() == block.nrows() {
+        return work(&rows);
     }
     let copies: Vec<Vec<T>> = block.outer_iter().map(|row| row.iter().copied().collect()).collect();
     work(&copies.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// The rows of a block that are contiguous in memory.
+fn contiguous<'a, T>(block: &'a ArrayView2<'_, T>) -> Vec<&'a [T]> {
+    block.outer_iter().filter_map(|row| row.to_slice()).collect()
 }
 
 #[cfg(test)]

@@ -19,13 +19,16 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 
-use crate::tensor::Element;
+use crate::tensor::{Element, prefetch};
 
 /// Examples added before the sums of a task are touched.
 pub(crate) const ROWS: usize = 16;
-/// Positions worked on at once: their sums stay in the fastest cache, beside the [`ROWS`] of losses of sixteen bits that
-/// are widened for them.
-pub(super) const TILE: usize = 256;
+/// Positions whose sums stay in registers over all rows: a line of the cache, in single precision.
+const STRIP: usize = 16;
+/// The same in single precision.
+const SINGLES: usize = 32;
+/// Positions of [`ROWS`] losses of sixteen bits that are widened together: two lines as they are stored.
+pub(super) const TILE: usize = 64;
 
 /// Sums over examples at every position.
 pub(crate) struct Summary {
@@ -106,26 +109,39 @@ impl Summary {
         self
     }
 
-    /// The next examples, all as long as the context.
+    /// The next examples, all as long as the context; `following` are asked for, strip by strip, as they come after
+    /// them: the processor expects a row to go on where these runs end.
     #[inline(always)]
-    pub(super) fn add<T: Element>(&mut self, rows: &[&[T]]) {
-        let (mut sums, mut squares) = ([0.0; TILE], [0.0; TILE]);
-        for first in (0..self.sum.len()).step_by(TILE) {
-            let positions = first..self.sum.len().min(first + TILE);
-            let (sums, squares) = (&mut sums[..positions.len()], &mut squares[..positions.len()]);
-            sums.fill(0.0);
-            squares.fill(0.0);
-            let pivots = &self.pivot[positions.clone()];
-            let (fours, rest) = rows.as_chunks::<4>();
-            for rows in fours {
-                add_rows(rows.map(|row| &row[positions.clone()]), pivots, sums, squares);
-            }
-            for row in rest {
-                add_rows([&row[positions.clone()]], pivots, sums, squares);
-            }
-            self.add_sums(positions, sums, squares);
+    pub(super) fn add<T: Element>(&mut self, rows: &[&[T]], following: &[&[T]]) {
+        let context = self.sum.len();
+        let strips = context / STRIP * STRIP;
+        for first in (0..strips).step_by(STRIP) {
+            self.add_strip::<T, STRIP>(first, rows, following);
+        }
+        for first in strips..context {
+            self.add_strip::<T, 1>(first, rows, &[]);
         }
         self.n += rows.len();
+    }
+
+    /// `N` positions from `first` on.
+    #[inline(always)]
+    fn add_strip<T: Element, const N: usize>(&mut self, first: usize, rows: &[&[T]], following: &[&[T]]) {
+        let positions = first..first + N;
+        let pivots: [f64; N] = std::array::from_fn(|at| self.pivot[first + at]);
+        let (mut sums, mut squares) = ([0.0; N], [0.0; N]);
+        for (number, row) in rows.iter().enumerate() {
+            if let Some(row) = following.get(number) {
+                prefetch(&row[positions.clone()]);
+            }
+            let row = &row[positions.clone()];
+            for at in 0..N {
+                let distance = row[at].to_f64() - pivots[at];
+                sums[at] += distance;
+                squares[at] += distance * distance;
+            }
+        }
+        self.add_sums(positions, &sums, &squares);
     }
 
     /// Some positions of the next examples, stored in sixteen bits and widened: `(example, TILE)`.
@@ -134,18 +150,30 @@ impl Summary {
         let (mut sums, mut squares) = ([0.0_f32; TILE], [0.0_f32; TILE]);
         let mut pivots = [0.0_f32; TILE];
         pivots.iter_mut().zip(&self.pivot[positions.clone()]).for_each(|(single, &pivot)| *single = pivot as f32);
+        let strips = pivots.as_chunks::<SINGLES>().0.iter();
         let (rows, _) = tile.as_chunks::<TILE>();
-        let (fours, rest) = rows.as_chunks::<4>();
-        fours.iter().for_each(|rows| add_singles(rows, &pivots, &mut sums, &mut squares));
-        rest.iter().for_each(|row| add_singles(std::array::from_ref(row), &pivots, &mut sums, &mut squares));
+        for (strip, pivots) in strips.enumerate() {
+            let at = strip * SINGLES..(strip + 1) * SINGLES;
+            let (mut sum, mut square) = ([0.0; SINGLES], [0.0; SINGLES]);
+            for row in rows {
+                let row = &row[at.clone()];
+                for at in 0..SINGLES {
+                    let distance = row[at] - pivots[at];
+                    sum[at] += distance;
+                    square[at] += distance * distance;
+                }
+            }
+            sums[at.clone()].copy_from_slice(&sum);
+            squares[at].copy_from_slice(&square);
+        }
         // A sum of finite squares is finite, of losses below 1e18; bfloat16 can hold larger ones.
-        if squares.iter().all(|square| square.is_finite()) {
+        if squares[..positions.len()].iter().fold(true, |finite, square| finite & square.is_finite()) {
             let (sums, squares) = (sums.map(f64::from), squares.map(f64::from));
             self.add_sums(positions.clone(), &sums[..positions.len()], &squares[..positions.len()]);
             return;
         }
         for (at, position) in positions.enumerate() {
-            let distances = tile.chunks_exact(TILE).map(|row| f64::from(row[at]) - self.pivot[position]);
+            let distances = rows.iter().map(|row| f64::from(row[at]) - self.pivot[position]);
             let (sum, squares) = distances.fold((0.0, 0.0), |(sum, squares), d| (sum + d, d.mul_add(d, squares)));
             self.add_sums(position..position + 1, &[sum], &[squares]);
         }
@@ -162,43 +190,6 @@ impl Summary {
             lost[at] += rounded;
             all[at] += squares[at];
         }
-    }
-}
-
-/// Some rows, one after the other, onto the sums of their distances from the pivots and of their squares. The loop over
-/// positions is the inner one, over few rows at once: every build turns it into vector instructions, and each row is
-/// read in runs that the processor sees coming.
-#[inline(always)]
-fn add_rows<T: Element, const N: usize>(rows: [&[T]; N], pivots: &[f64], sums: &mut [f64], squares: &mut [f64]) {
-    let n = pivots.len();
-    let (rows, sums, squares) = (rows.map(|row| &row[..n]), &mut sums[..n], &mut squares[..n]);
-    for at in 0..n {
-        let (mut sum, mut square) = (sums[at], squares[at]);
-        for row in rows {
-            let distance = row[at].to_f64() - pivots[at];
-            sum += distance;
-            square += distance * distance;
-        }
-        (sums[at], squares[at]) = (sum, square);
-    }
-}
-
-/// The same in single precision.
-#[inline(always)]
-fn add_singles<const N: usize>(
-    rows: &[[f32; TILE]; N],
-    pivots: &[f32; TILE],
-    sums: &mut [f32; TILE],
-    squares: &mut [f32; TILE],
-) {
-    for at in 0..TILE {
-        let (mut sum, mut square) = (sums[at], squares[at]);
-        for row in rows {
-            let distance = row[at] - pivots[at];
-            sum += distance;
-            square += distance * distance;
-        }
-        (sums[at], squares[at]) = (sum, square);
     }
 }
 

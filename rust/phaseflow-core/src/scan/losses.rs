@@ -157,10 +157,11 @@ impl<'a> Scan<'a> {
         let row = self.context * size_of::<T>();
         let mut sums = Task::new(self.pivot::<T>(room)?);
         let mut add = |bytes: &[u8]| -> Result<()> {
-            for examples in elements::<T>(bytes)?.chunks(ROWS * self.context) {
+            let rows: Vec<&[T]> = elements::<T>(bytes)?.chunks_exact(self.context).collect();
+            let mut blocks = rows.chunks(ROWS).peekable();
+            while let Some(rows) = blocks.next() {
                 cancel.check()?;
-                let rows: Vec<&[T]> = examples.chunks_exact(self.context).collect();
-                sums.add(&rows, self.windows.as_ref());
+                sums.add(rows, blocks.peek().unwrap_or(&[].as_slice()), self.windows.as_ref());
             }
             Ok(())
         };
