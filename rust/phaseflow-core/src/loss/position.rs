@@ -15,7 +15,7 @@ use super::in_context::difference;
 use super::layout::Layout;
 use super::sums::{ROWS, Summary, TILE};
 use crate::tensor::{Element, TensorView, prefetch};
-use crate::vectorize::vectorize;
+use crate::vectorize::{vectorize, vectorize_laid_out};
 use crate::{Cancel, Error, Result, with_view};
 
 /// Examples of one task. Fixed, so that the order of all sums is the same on any number of threads.
@@ -124,9 +124,10 @@ impl Task {
                     }
                     T::widen(&row[positions.clone()], &mut wide[..positions.len()]);
                 }
-                vectorize(
+                vectorize_laid_out(
+                    true,
                     #[inline(always)]
-                    || sums.add_widened(positions, &tile[..rows.len() * TILE]),
+                    |_| sums.add_widened(positions, &tile[..rows.len() * TILE]),
                 );
             }
             sums.n += rows.len();
