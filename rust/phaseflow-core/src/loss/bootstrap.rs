@@ -1,8 +1,9 @@
 //! Bootstrap of the in-context learning score, over examples.
 //!
 //! A resample draws `n` of the `n` examples with replacement; its score is `sum over e of count[e] · difference[e] / n`.
-//! The interval follows from the resamples' scores by a [`Method`]. The counts are drawn once and shared by all checkpoints: one matrix product does them all, and
-//! intervals of neighbouring checkpoints move together instead of each with its own noise.
+//! The interval follows from the resamples' scores by a [`Method`]. The counts are drawn once and shared by all
+//! checkpoints: one matrix product does them all, and intervals of neighbouring checkpoints move together instead of
+//! each with its own noise. Every sum runs over the examples in their order, whatever the machine.
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
@@ -14,10 +15,11 @@ use crate::tensor::TensorView;
 use crate::vectorize::vectorize;
 use crate::{Cancel, Error, Result};
 
-/// Resamples scored together: each difference read serves all of them.
-const TOGETHER: usize = 8;
-/// Partial sums of one dot product.
-const LANES: usize = 4;
+/// Resamples scored together.
+const RESAMPLES: usize = 4;
+/// Checkpoints scored together: each count serves all of them, each difference all resamples, and the sums of every
+/// pair stay in registers.
+const CHECKPOINTS: usize = 8;
 
 /// How to resample.
 #[derive(Debug, Clone, Copy)]
@@ -71,11 +73,11 @@ pub fn in_context_learning_interval(
     if differences.iter().any(|one| one.len() < 2) {
         return in_shape([leading.as_slice(), &[2]].concat(), vec![f64::NAN; 2 * differences.len()]);
     }
-    let scores = resampled_scores(&differences, how, cancel)?;
-    let squares = match how.method {
-        Method::Studentized => resampled_scores(&squared(&differences), how, cancel)?,
-        Method::Percentile | Method::Bca => vec![Vec::new(); differences.len()],
-    };
+    let squares = if how.method == Method::Studentized { squared(&differences) } else { Vec::new() };
+    let both: Vec<&[f64]> = differences.iter().chain(&squares).map(Vec::as_slice).collect();
+    let mut scores = resampled_means(&both, how, cancel)?;
+    let mut squares = scores.split_off(differences.len());
+    squares.resize(differences.len(), Vec::new());
     let found = differences
         .par_iter()
         .zip(scores)
@@ -94,24 +96,53 @@ fn squared(differences: &[Vec<f64>]) -> Vec<Vec<f64>> {
     differences.iter().map(of).collect()
 }
 
-/// For each checkpoint the scores of all resamples.
-fn resampled_scores(differences: &[Vec<f64>], how: Bootstrap, cancel: &Cancel) -> Result<Vec<Vec<f64>>> {
-    let examples = differences.first().map_or(0, Vec::len);
-    let blocks = (0..how.resamples.div_ceil(TOGETHER))
+/// For each of some numbers of all examples their means over every resample.
+fn resampled_means(numbers: &[&[f64]], how: Bootstrap, cancel: &Cancel) -> Result<Vec<Vec<f64>>> {
+    let examples = numbers.first().map_or(0, |one| one.len());
+    let panels: Vec<Vec<[f64; CHECKPOINTS]>> =
+        numbers.par_chunks(CHECKPOINTS).map(|checkpoints| side_by_side(checkpoints, examples)).collect();
+    let blocks = (0..how.resamples.div_ceil(RESAMPLES))
         .into_par_iter()
         .map(|block| {
-            cancel.check()?;
-            let counts: [Vec<f64>; TOGETHER] =
-                std::array::from_fn(|resample| counts(examples, how.seed, (block * TOGETHER + resample) as u64));
-            Ok(vectorize(
-                #[inline(always)]
-                || differences.iter().map(|differences| scores(&counts, differences)).collect::<Vec<_>>(),
-            ))
+            let counts: [Vec<f64>; RESAMPLES] =
+                std::array::from_fn(|resample| counts(examples, how.seed, (block * RESAMPLES + resample) as u64));
+            let counts = side_by_side::<RESAMPLES>(&counts.each_ref().map(Vec::as_slice), examples);
+            let sums = |panel: &Vec<_>| {
+                cancel.check()?;
+                Ok(vectorize(
+                    #[inline(always)]
+                    || sums(&counts, panel),
+                ))
+            };
+            panels.iter().map(sums).collect()
         })
-        .collect::<Result<Vec<_>>>()?;
-    let of_checkpoint =
-        |checkpoint: usize| blocks.iter().flat_map(|block| block[checkpoint]).take(how.resamples).collect();
-    Ok((0..differences.len()).into_par_iter().map(of_checkpoint).collect())
+        .collect::<Result<Vec<Vec<_>>>>()?;
+    let of_checkpoint = |checkpoint: usize| {
+        let (panel, place) = (checkpoint / CHECKPOINTS, checkpoint % CHECKPOINTS);
+        let sums = blocks.iter().flat_map(|panels| panels[panel].iter().map(|sums| sums[place]));
+        sums.take(how.resamples).map(|sum| sum / examples as f64).collect()
+    };
+    Ok((0..numbers.len()).into_par_iter().map(of_checkpoint).collect())
+}
+
+/// Numbers of all examples, the first example's of each beside one another; zeros where there are fewer than `N`.
+fn side_by_side<const N: usize>(numbers: &[&[f64]], examples: usize) -> Vec<[f64; N]> {
+    let of_example = |example: usize| std::array::from_fn(|at| numbers.get(at).map_or(0.0, |one| one[example]));
+    (0..examples).map(of_example).collect()
+}
+
+/// Over all examples, count times difference: each resample with each checkpoint.
+#[inline(always)]
+fn sums(counts: &[[f64; RESAMPLES]], differences: &[[f64; CHECKPOINTS]]) -> [[f64; CHECKPOINTS]; RESAMPLES] {
+    let mut sums = [[0.0; CHECKPOINTS]; RESAMPLES];
+    for (counts, differences) in counts.iter().zip(differences) {
+        for resample in 0..RESAMPLES {
+            for checkpoint in 0..CHECKPOINTS {
+                sums[resample][checkpoint] += counts[resample] * differences[checkpoint];
+            }
+        }
+    }
+    sums
 }
 
 /// How often each example is drawn in one resample.
@@ -124,25 +155,6 @@ fn counts(examples: usize, seed: u64, resample: u64) -> Vec<f64> {
     counts
 }
 
-#[inline(always)]
-fn scores(counts: &[Vec<f64>; TOGETHER], differences: &[f64]) -> [f64; TOGETHER] {
-    let (chunks, rest) = differences.as_chunks::<LANES>();
-    let counts: [_; TOGETHER] = std::array::from_fn(|resample| counts[resample].as_chunks::<LANES>());
-    let mut lanes = [[0.0; LANES]; TOGETHER];
-    for (index, chunk) in chunks.iter().enumerate() {
-        for (lanes, (counts, _)) in lanes.iter_mut().zip(&counts) {
-            for lane in 0..LANES {
-                lanes[lane] += counts[index][lane] * chunk[lane];
-            }
-        }
-    }
-    std::array::from_fn(|resample| {
-        let rest = rest.iter().zip(counts[resample].1).fold(0.0, |sum, (difference, count)| sum + count * difference);
-        let [a, b, c, d] = lanes[resample];
-        ((a + b) + (c + d) + rest) / differences.len() as f64
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,14 +165,21 @@ mod tests {
     }
 
     #[test]
-    fn a_resamples_score_is_the_mean_of_the_drawn_differences() {
-        let differences: Vec<f64> = (0..11).map(|example| f64::from(example) / 7.0).collect();
-        let how = Bootstrap { resamples: 11, ..Bootstrap::default() };
-        let found = resampled_scores(std::slice::from_ref(&differences), how, &Cancel::new()).unwrap();
-        for (resample, score) in found[0].iter().enumerate() {
-            let mut random = Random::stream(how.seed, resample as u64);
-            let mean = (0..11).map(|_| differences[random.below(11)]).sum::<f64>() / 11.0;
-            assert!((score - mean).abs() < 1e-15);
+    fn a_resamples_mean_is_that_of_the_drawn_examples() {
+        // More checkpoints and resamples than are scored together, and not whole multiples of them.
+        let numbers: Vec<Vec<f64>> =
+            (0..11).map(|one| (0..13).map(|example| f64::from(example * one + 1) / 7.0).collect()).collect();
+        let how = Bootstrap { resamples: 10, ..Bootstrap::default() };
+        let all: Vec<&[f64]> = numbers.iter().map(Vec::as_slice).collect();
+        let found = resampled_means(&all, how, &Cancel::new()).unwrap();
+        assert_eq!(found.len(), 11);
+        for (numbers, means) in numbers.iter().zip(&found) {
+            assert_eq!(means.len(), 10);
+            for (resample, mean) in means.iter().enumerate() {
+                let mut random = Random::stream(how.seed, resample as u64);
+                let drawn = (0..13).map(|_| numbers[random.below(13)]).sum::<f64>() / 13.0;
+                assert!((mean - drawn).abs() < 1e-13);
+            }
         }
     }
 }
