@@ -91,7 +91,10 @@ except KeyboardInterrupt:
         'pf.detect(y, search="optimal")',
         'pf.detect(y, cost="ar", order=8, search="optimal")',
         'pf.detect(y, penalty="mbic", search="optimal")',
+        'pf.detect(y, cost="clinear", penalty=1.0)',
+        'pf.detect(np.tile(y, 10), cost="l1", search="bottom-up")',
         "pf.detect_windows(np.tile(y[:1000], (4000, 1)), x=np.arange(1.0, 1001.0), simulations=100_000)",
+        "pf.non_convexity(np.tile(y, 2))",
     ],
 )
 def test_an_interrupt_stops_a_long_call(call):
@@ -99,5 +102,25 @@ def test_an_interrupt_stops_a_long_call(call):
     assert process.stdout.readline() == "go\n"
     time.sleep(0.7)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=20)
     assert said == "stopped\n"
+
+
+@pytest.mark.parametrize("cost", ["l1", "normal", "variance", "poisson", "linear", "ar"])
+def test_a_long_signal_that_stands_still_takes_no_quadratic_time(cost):
+    # Every start is as good as any other there; none but the first needs to be kept.
+    y = np.full(300_000, 3.0)
+    assert pf.detect(y, cost=cost).changepoints.size == 0
+    y[100_000:] = 7.0
+    assert 100_000 in pf.detect(y, cost=cost).changepoints
+
+
+def test_a_long_line_has_no_kink_and_needs_no_search():
+    x = np.cumsum(np.random.default_rng(0).uniform(1, 2, 150_000))
+    assert pf.detect(3 - 2 * x, x=x, cost="clinear").changepoints.size == 0
+
+
+@pytest.mark.parametrize("cost", ["rbf", "clinear"])
+def test_signals_too_long_for_quadratic_time_are_refused_by_the_cost(cost):
+    with pytest.raises(pf.exceptions.ParameterError, match=f'cost "{cost}" takes quadratic time, hours for the 1000000'):
+        pf.detect(np.zeros(1_000_000), cost=cost)

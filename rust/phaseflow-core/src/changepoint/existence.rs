@@ -121,7 +121,7 @@ impl Stretch<'_> {
         let (whole, lowest) = if self.request.cost == CostName::Rbf {
             kernel_cut(samples, self.request.min_size.max(1))
         } else {
-            let cost: Option<Box<dyn Cost>> = cost_of(self.request, self.x, samples, self.noise);
+            let cost = cost_of(self.request, self.x, samples, self.noise, self.cancel)?;
             let least = self.request.min_size.max(1);
             let places = least..count + 1 - least;
             let cuts =

@@ -98,6 +98,11 @@ impl CostName {
         }
     }
 
+    /// Whether a segment costs the least sum of losses that each see one sample's value alone, not where it lies.
+    pub(crate) fn sees_samples_alone(self) -> bool {
+        !matches!(self, Self::Linear | Self::ContinuousLinear | Self::Autoregressive)
+    }
+
     /// The power of the signal's unit in the cost.
     pub(crate) fn dimension(self) -> i32 {
         match self {

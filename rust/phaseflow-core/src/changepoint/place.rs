@@ -52,7 +52,7 @@ pub fn place_intervals(
     let Prepared { signal, unit } = prepare(request.cost, signal)?;
     let x = unit_axis(x);
     let noise = noise_of(request.cost, &x, signal.view(), unit);
-    let cost = cost_of(request, &x, signal.view(), noise);
+    let cost = cost_of(request, &x, signal.view(), noise, cancel)?;
     let bounds: Vec<usize> = [0].into_iter().chain(changepoints.iter().copied()).chain([signal.nrows()]).collect();
     let cut = -2.0 * (-level.sqrt()).ln_1p();
     let mut found = Vec::with_capacity(changepoints.len());
@@ -82,18 +82,25 @@ pub(crate) fn noise_of(cost: CostName, x: &[f64], signal: ArrayView2<'_, f64>, u
 }
 
 /// The cost of any segment of a prepared signal, for the costs that have one and price it quickly.
-pub(crate) fn cost_of(request: Request, x: &[f64], signal: ArrayView2<'_, f64>, noise: f64) -> Option<Box<dyn Cost>> {
-    Some(match request.cost {
+pub(crate) fn cost_of(
+    request: Request,
+    x: &[f64],
+    signal: ArrayView2<'_, f64>,
+    noise: f64,
+    cancel: &Cancel,
+) -> Result<Option<Box<dyn Cost>>> {
+    cancel.check()?;
+    Ok(Some(match request.cost {
         CostName::L2 | CostName::Rank | CostName::Cosine => Box::new(L2::new(signal)),
-        CostName::L1 => Box::new(L1::new(signal)),
+        CostName::L1 => Box::new(L1::new(signal, cancel)?),
         CostName::Normal | CostName::Variance => {
             Box::new(Normal::new(signal, floor(noise), request.cost == CostName::Variance))
         }
         CostName::Poisson => Box::new(Poisson::new(signal)),
         CostName::Linear => Box::new(Linear::new(x, signal)),
         CostName::Autoregressive => Box::new(Autoregressive::new(signal, request.order)),
-        CostName::Biweight | CostName::ContinuousLinear | CostName::Rbf => return None,
-    })
+        CostName::Biweight | CostName::ContinuousLinear | CostName::Rbf => return Ok(None),
+    }))
 }
 
 /// What the samples `between` two neighbours cost, cut at each of `places`; nothing for cost "rbf".

@@ -10,6 +10,9 @@ use crate::{Error, Result};
 /// Most samples that cost "ar" may predict from: its sums take the square of that for every sample.
 const MOST_ORDER: usize = 32;
 
+/// Most samples for costs that take quadratic time where little changes, whatever the search.
+const MOST_QUADRATIC: usize = 200_000;
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
@@ -160,6 +163,15 @@ impl Request {
             return Err(Error::NotFinite { argument: "signal", index: format!("{sample}, {feature}"), value });
         }
         self.check_parameters()?;
+        if matches!(self.cost, CostName::Rbf | CostName::ContinuousLinear) && n_samples > MOST_QUADRATIC {
+            let cost = self.cost.name();
+            return Err(Error::Unsupported {
+                what: format!(
+                    "cost \"{cost}\" takes quadratic time, hours for the {n_samples} samples of signal; it takes {MOST_QUADRATIC} at most"
+                ),
+                next: "thin the signal out, or pass another cost".into(),
+            });
+        }
         if self.min_size > n_samples {
             return Err(Error::OutOfRange {
                 argument: "min_size",

@@ -54,6 +54,7 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     request.check(x, &signal)?;
     let search = request.resolve(features)?;
     let Prepared { signal, unit } = prepare(request.cost, signal)?;
+    cancel.check()?;
     let x = unit_axis(x);
     let lines = matches!(request.cost, CostName::Linear | CostName::ContinuousLinear);
     let fixed = request.n_changepoints.is_some();
@@ -65,12 +66,14 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     } else {
         noise_variance(&x, signal.view(), lines).max(unit.resolution * unit.resolution)
     };
+    cancel.check()?;
     let kernel = (request.cost == CostName::Rbf).then(|| Rbf::new(signal.view()));
     let mut predicted =
         (request.cost == CostName::Autoregressive).then(|| Autoregressive::new(signal.view(), request.order));
     // Predictions leave what is new in each sample, which does not last.
     let lasting = (request.penalty == Penalty::Auto && !fixed && predicted.is_none())
         .then(|| lasting_noise(&x, signal.view(), lines));
+    cancel.check()?;
     let charged = match (&predicted, lasting) {
         (Some(cost), _) => cost.innovation_variance().max(unit.resolution * unit.resolution),
         (None, Some(Lasting { long_run, .. })) => long_run.max(noise),
@@ -91,7 +94,7 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     let (changepoints, costs) = match (request.cost, kernel, &mut predicted) {
         (_, Some(mut kernel), _) => run.separate(&mut kernel, cancel)?,
         (_, _, Some(cost)) => run.separate(cost, cancel)?,
-        (CostName::L1, ..) => run.separate(&mut L1::new(signal.view()), cancel)?,
+        (CostName::L1, ..) => run.separate(&mut L1::new(signal.view(), cancel)?, cancel)?,
         (CostName::Normal | CostName::Variance, ..) => {
             let one_mean = request.cost == CostName::Variance;
             run.separate(&mut Normal::new(signal.view(), floor(noise), one_mean), cancel)?
@@ -156,7 +159,10 @@ impl Run<'_> {
             (SearchName::Seeded, _) => self.counted(seeded(cost, grid, stop, cancel)?)?,
             (SearchName::Window, _) => self.counted(window(cost, grid, self.request.width, stop, cancel)?)?,
             (_, Some(count)) => self.enough(optimal_fixed(cost, grid, count, cancel)?)?,
-            (SearchName::Pelt, _) => pelt(cost, grid, self.penalty, cancel)?,
+            (SearchName::Pelt, _) if self.request.cost.sees_samples_alone() && self.charge == 0.0 => {
+                pelt(cost, grid, grid.ends_near_changes(self.signal), self.penalty, cancel)?
+            }
+            (SearchName::Pelt, _) => pelt(cost, grid, grid.ends(), self.penalty, cancel)?,
             _ => optimal_penalised(cost, grid, self.penalty, cancel)?,
         };
         let bounds = self.bounds(&changepoints);

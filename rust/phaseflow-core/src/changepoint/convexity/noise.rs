@@ -20,6 +20,7 @@
 
 use super::super::autoregression::{RHOS, whiten};
 use super::super::linear_algebra::{dot, orthonormalise, project_out};
+use crate::{Cancel, Result};
 
 /// The weight of each AR(1) coefficient beforehand: more for strong correlation, which short curves hide and which makes
 /// false alarms.
@@ -79,12 +80,13 @@ impl Noise {
     }
 
     /// How much each coefficient weighs: its share of the posterior; those below `least` weigh nothing.
-    pub(super) fn weights(&self, curve: &[f64], least: f64) -> [f64; RHOS.len()] {
+    pub(super) fn weights(&self, curve: &[f64], least: f64, cancel: &Cancel) -> Result<[f64; RHOS.len()]> {
         let shapes = self.shapes(curve);
         let rest = self.above_hull(curve);
         let mut fits: Vec<Vec<f64>> = vec![vec![0.0; shapes.len()]; RHOS.len()];
         for (at, shape) in shapes.iter().enumerate() {
-            let own: Vec<Vec<f64>> = RHOS.iter().map(|&rho| self.fit(&rest, rho, shape).log_likelihoods).collect();
+            let fit = |&rho: &f64| Ok(self.fit(&rest, rho, shape, cancel)?.log_likelihoods);
+            let own = RHOS.iter().map(fit).collect::<Result<Vec<Vec<f64>>>>()?;
             for stretch in 0..self.edges.len() - 1 {
                 let most = own.iter().map(|all| all[stretch]).fold(f64::NEG_INFINITY, f64::max);
                 for (fit, all) in fits.iter_mut().zip(&own) {
@@ -97,14 +99,15 @@ impl Noise {
         let all: f64 = (0..RHOS.len()).map(share).sum();
         let kept = |rho: usize| if share(rho) >= least * all { share(rho) } else { 0.0 };
         let total: f64 = (0..RHOS.len()).map(kept).sum();
-        std::array::from_fn(|rho| kept(rho) / total)
+        Ok(std::array::from_fn(|rho| kept(rho) / total))
     }
 
     /// Deviation at every sample, for one coefficient.
-    pub(super) fn deviations(&self, curve: &[f64], rho: usize) -> Vec<f64> {
+    pub(super) fn deviations(&self, curve: &[f64], rho: usize, cancel: &Cancel) -> Result<Vec<f64>> {
         let shapes = self.shapes(curve);
         let rest = self.above_hull(curve);
-        let fits: Vec<Fit> = shapes.iter().map(|shape| self.fit(&rest, RHOS[rho], shape)).collect();
+        let fit = |shape: &Vec<f64>| self.fit(&rest, RHOS[rho], shape, cancel);
+        let fits = shapes.iter().map(fit).collect::<Result<Vec<Fit>>>()?;
         let logs: Vec<f64> = fits.iter().map(|fit| fit.log_likelihoods.iter().sum()).collect();
         let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();
@@ -116,7 +119,7 @@ impl Noise {
                 *variance += weight / total * (shape[sample] * factors[sample]).powi(2);
             }
         }
-        variance.into_iter().map(f64::sqrt).collect()
+        Ok(variance.into_iter().map(f64::sqrt).collect())
     }
 
     /// The curve less the largest convex function below it: what is convex in it, however steep, is no noise.
@@ -165,7 +168,8 @@ impl Noise {
         shapes
     }
 
-    fn fit(&self, curve: &Rest, rho: f64, shape: &[f64]) -> Fit {
+    fn fit(&self, curve: &Rest, rho: f64, shape: &[f64], cancel: &Cancel) -> Result<Fit> {
+        cancel.check()?;
         let mut log_likelihoods = Vec::with_capacity(self.edges.len());
         let squares = self.edges.windows(2).map(|edge| {
             let (from, to) = (edge[0], edge[1]);
@@ -190,7 +194,7 @@ impl Noise {
             (squares, freedom)
         });
         let squares = squares.collect();
-        Fit { log_likelihoods, squares }
+        Ok(Fit { log_likelihoods, squares })
     }
 
     /// s at every sample, from the stretches' squares.
@@ -210,10 +214,10 @@ impl Noise {
             if freedom > 0.0 { 0.5 * (sum / freedom).ln() } else { overall.ln() }
         };
         let logs: Vec<f64> = (0..=last).map(smooth).collect();
-        let centre = |stretch: usize| 0.5 * (self.edges[stretch] + self.edges[stretch + 1] - 1) as f64;
+        let centres: Vec<f64> = self.edges.windows(2).map(|edge| 0.5 * (edge[0] + edge[1] - 1) as f64).collect();
         let between = |sample: usize| {
-            let after = (1..last).find(|&stretch| sample as f64 <= centre(stretch)).unwrap_or(last);
-            let (low, high) = (centre(after - 1), centre(after));
+            let after = centres.partition_point(|&centre| centre < sample as f64).clamp(1, last);
+            let (low, high) = (centres[after - 1], centres[after]);
             let part = ((sample as f64 - low) / (high - low)).clamp(0.0, 1.0);
             (logs[after - 1] + part * (logs[after] - logs[after - 1])).exp()
         };
@@ -249,9 +253,9 @@ mod tests {
                     .enumerate()
                     .map(|(i, noise)| 0.5 * noise + 300.0 / (10.0 + i as f64))
                     .collect();
-                let weights = noise.weights(&curve, 0.0);
+                let weights = noise.weights(&curve, 0.0, &Cancel::new()).unwrap();
                 weight += (rho - 1..=rho + 1).map(|near| weights[near]).sum::<f64>() / 40.0;
-                deviation += noise.deviations(&curve, rho)[300] / 40.0;
+                deviation += noise.deviations(&curve, rho, &Cancel::new()).unwrap()[300] / 40.0;
             }
             // A flat posterior would give 3/11.
             assert!(weight > 0.6, "{rho} {weight}");
@@ -267,7 +271,7 @@ mod tests {
         let mut ratio = 0.0;
         for _ in 0..40 {
             let curve: Vec<f64> = (0..200).map(|i| level(i) * (1.0 + 0.02 * random.normal())).collect();
-            let found = noise.deviations(&curve, 2);
+            let found = noise.deviations(&curve, 2, &Cancel::new()).unwrap();
             ratio += found[5] / found[190] / 40.0;
         }
         let expected = level(5) / level(190);
@@ -279,7 +283,8 @@ mod tests {
         let curve: Vec<f64> = (0..40).map(|i| f64::from(i).powi(3) / 64e3).collect();
         assert!(
             Noise::new(&(0..40).map(f64::from).collect::<Vec<_>>(), None)
-                .deviations(&curve, 2)
+                .deviations(&curve, 2, &Cancel::new())
+                .unwrap()
                 .iter()
                 .all(|deviation| *deviation < 1e-10)
         );
@@ -290,7 +295,9 @@ mod tests {
         let known: Vec<f64> = (0..80).map(|i| 1.0 + f64::from(i)).collect();
         let mut random = Random::new(1);
         let curve: Vec<f64> = known.iter().map(|known| 0.1 * known * random.normal()).collect();
-        let found = Noise::new(&(0..80).map(f64::from).collect::<Vec<_>>(), Some(known.clone())).deviations(&curve, 2);
+        let found = Noise::new(&(0..80).map(f64::from).collect::<Vec<_>>(), Some(known.clone()))
+            .deviations(&curve, 2, &Cancel::new())
+            .unwrap();
         let ratio = found[0] / known[0];
         assert!((0.07..0.13).contains(&ratio));
         assert!(found.iter().zip(&known).all(|(found, known)| (found / known - ratio).abs() < 1e-12));

@@ -29,6 +29,8 @@ const COURSES: usize = 2;
 const FALL: f64 = 40.0;
 /// The largest part of the simulated values that the exponential tail is fitted to.
 const TAIL: f64 = 0.1;
+/// Contrasts between two looks at whether to stop.
+const AT_ONCE: usize = 4096;
 /// Fewest samples: a cubic and as many again, twice.
 pub(super) const LEAST_SAMPLES: usize = 12;
 
@@ -106,10 +108,10 @@ impl ConvexityTest {
             .outer_iter()
             .map(|curve| {
                 let (curve, scale) = scaled(&curve.to_vec());
-                let weights = self.noise.weights(&curve, LEAST_WEIGHT);
-                (curve, scale, weights)
+                let weights = self.noise.weights(&curve, LEAST_WEIGHT, cancel)?;
+                Ok((curve, scale, weights))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         for (rho, null) in self.nulls.iter().enumerate() {
             if null.get().is_none() && prepared.iter().any(|(_, scale, weights)| *scale > 0.0 && weights[rho] > 0.0) {
                 // Another thread may have been quicker; it found the same numbers.
@@ -120,7 +122,7 @@ impl ConvexityTest {
             .par_iter()
             .map(|(curve, scale, weights)| {
                 cancel.check()?;
-                Ok(if *scale > 0.0 { self.bumps_of(curve, *scale, weights, level) } else { (1.0, Vec::new()) })
+                if *scale > 0.0 { self.bumps_of(curve, *scale, weights, level, cancel) } else { Ok((1.0, Vec::new())) }
             })
             .collect()
     }
@@ -129,17 +131,27 @@ impl ConvexityTest {
         self.courses[0].len()
     }
 
-    fn bumps_of(&self, curve: &[f64], scale: f64, weights: &[f64; RHOS.len()], level: f64) -> (f64, Vec<Bump>) {
+    fn bumps_of(
+        &self,
+        curve: &[f64],
+        scale: f64,
+        weights: &[f64; RHOS.len()],
+        level: f64,
+        cancel: &Cancel,
+    ) -> Result<(f64, Vec<Bump>)> {
         let sums = prefix_sums(curve.iter().copied());
-        let active: Vec<(f64, &Nulls, Covariance)> = (0..RHOS.len())
-            .filter_map(|rho| {
-                let null = self.nulls[rho].get().filter(|_| weights[rho] > 0.0)?;
-                Some((weights[rho], null, Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho))))
-            })
-            .collect();
+        let mut active: Vec<(f64, &Nulls, Covariance)> = Vec::new();
+        for (rho, &weight) in weights.iter().enumerate() {
+            if let Some(null) = self.nulls[rho].get().filter(|_| weight > 0.0) {
+                active.push((weight, null, Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho, cancel)?)));
+            }
+        }
         let mut least = 1.0_f64;
         let mut significant = Vec::new();
-        for contrast in &self.contrasts {
+        for (index, contrast) in self.contrasts.iter().enumerate() {
+            if index % AT_ONCE == 0 {
+                cancel.check()?;
+            }
             let value = contrast.value(&sums);
             if value <= 0.0 {
                 continue;
@@ -155,7 +167,7 @@ impl ConvexityTest {
                 significant.push((contrast, Bump::of(contrast, value * scale, error * scale, p_value)));
             }
         }
-        (least, bumps(&significant))
+        Ok((least, bumps(&significant)))
     }
 
     /// The largest contrasts of convex curves whose noise has this coefficient.
@@ -175,22 +187,29 @@ impl ConvexityTest {
                         now
                     })
                     .collect();
-                Ok(self.courses.each_ref().map(|course| {
+                let mut found = [0.0; COURSES];
+                for (found, course) in found.iter_mut().zip(&self.courses) {
                     let curve: Vec<f64> = noise.iter().zip(course).map(|(noise, smooth)| noise + smooth).collect();
-                    self.largest(&curve, rho)
-                }))
+                    *found = self.largest(&curve, rho, cancel)?;
+                }
+                Ok(found)
             })
             .collect::<Result<Vec<[f64; COURSES]>>>()?;
         Ok(Nulls(std::array::from_fn(|course| Null::new(found.iter().map(|one| one[course]).collect()))))
     }
 
-    fn largest(&self, curve: &[f64], rho: usize) -> f64 {
+    fn largest(&self, curve: &[f64], rho: usize, cancel: &Cancel) -> Result<f64> {
         let sums = prefix_sums(curve.iter().copied());
-        let covariance = Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho));
-        self.contrasts.iter().fold(0.0_f64, |most, contrast| {
-            let value = contrast.value(&sums);
-            if value > 0.0 { most.max(value / contrast.variance(&covariance).sqrt()) } else { most }
-        })
+        let covariance = Covariance::new(RHOS[rho], &self.noise.deviations(curve, rho, cancel)?);
+        let mut largest = 0.0_f64;
+        for contrasts in self.contrasts.chunks(AT_ONCE) {
+            cancel.check()?;
+            largest = contrasts.iter().fold(largest, |most, contrast| {
+                let value = contrast.value(&sums);
+                if value > 0.0 { most.max(value / contrast.variance(&covariance).sqrt()) } else { most }
+            });
+        }
+        Ok(largest)
     }
 }
 

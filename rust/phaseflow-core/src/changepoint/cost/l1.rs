@@ -8,6 +8,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use super::super::compensated::{Pair, PrefixSums};
 use super::{Cost, NeverRaisedBySplitting};
+use crate::{Cancel, Result};
 
 /// One wavelet matrix a feature.
 #[derive(Debug)]
@@ -15,8 +16,8 @@ pub(crate) struct L1(Vec<Ranked>);
 
 impl L1 {
     /// `signal` is (sample, feature).
-    pub(crate) fn new(signal: ArrayView2<'_, f64>) -> Self {
-        Self(signal.columns().into_iter().map(Ranked::new).collect())
+    pub(crate) fn new(signal: ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Self> {
+        Ok(Self(signal.columns().into_iter().map(|y| Ranked::new(y, cancel)).collect::<Result<_>>()?))
     }
 }
 
@@ -45,7 +46,7 @@ struct Level {
 }
 
 impl Ranked {
-    fn new(y: ArrayView1<'_, f64>) -> Self {
+    fn new(y: ArrayView1<'_, f64>, cancel: &Cancel) -> Result<Self> {
         let mut order: Vec<usize> = (0..y.len()).collect();
         order.sort_by(|&a, &b| y[a].total_cmp(&y[b]));
         let sorted: Vec<f64> = order.iter().map(|&index| y[index]).collect();
@@ -56,6 +57,7 @@ impl Ranked {
         let bits = usize::BITS - y.len().saturating_sub(1).leading_zeros();
         let mut levels = Vec::new();
         for bit in (0..bits).rev() {
+            cancel.check()?;
             let is_zero = |rank: &usize| rank >> bit & 1 == 0;
             let mut zeros = vec![0; ranks.len() + 1];
             for (index, rank) in ranks.iter().enumerate() {
@@ -67,7 +69,7 @@ impl Ranked {
             ranks = left;
             ranks.extend(right);
         }
-        Self { sorted, total: PrefixSums::new(y.iter().map(|y| Pair::from(*y))), levels }
+        Ok(Self { sorted, total: PrefixSums::new(y.iter().map(|y| Pair::from(*y))), levels })
     }
 
     fn distance(&self, start: usize, end: usize) -> f64 {
@@ -104,6 +106,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::{Cost, L1};
+    use crate::Cancel;
     use crate::random::Random;
 
     #[test]
@@ -111,7 +114,8 @@ mod tests {
         let mut random = Random::new(4);
         for n in [1, 2, 3, 8, 21] {
             let y: Vec<f64> = (0..n).map(|_| (4.0 * random.normal()).round()).collect();
-            let cost = L1::new(Array2::from_shape_fn((n, 1), |(i, _)| y[i]).view());
+            let signal = Array2::from_shape_fn((n, 1), |(i, _)| y[i]);
+            let cost = L1::new(signal.view(), &Cancel::new()).unwrap();
             for start in 0..n {
                 for end in start + 1..=n {
                     let mut part = y[start..end].to_vec();

@@ -88,15 +88,16 @@ impl<'a> Search<'a> {
     }
 
     /// Adds the kinks at `sample` that are lowest for some value there; returns their nodes.
-    fn keep(&mut self, sample: usize, candidates: &[Parabola]) -> Vec<usize> {
-        envelope(candidates)
+    fn keep(&mut self, sample: usize, candidates: &[Parabola], cancel: &Cancel) -> Result<Vec<usize>> {
+        let kept = envelope(candidates, cancel)?
             .into_iter()
             .map(|index| {
                 let cost = candidates[index];
                 self.nodes.push(Node { sample, before: Some(cost.from), cost });
                 self.nodes.len() - 1
             })
-            .collect()
+            .collect();
+        Ok(kept)
     }
 
     fn kinks(&self, last: Parabola) -> Vec<usize> {
@@ -127,6 +128,10 @@ pub(crate) fn continuous_penalised(
     let mut search = Search::new(x, y);
     let mut active = vec![0];
     let last = grid.n_samples - 1;
+    // A kink costs the penalty at least, whatever it explains.
+    if last == 0 || search.extend(0, last, penalty).lowest() <= penalty {
+        return Ok(Vec::new());
+    }
     // A kink at the last sample would change nothing.
     for end in grid.ends().filter(|end| *end != last) {
         cancel.check()?;
@@ -145,7 +150,7 @@ pub(crate) fn continuous_penalised(
                 .map(|parabola| parabola.from)
                 .collect();
         }
-        active.extend(search.keep(sample, &candidates));
+        active.extend(search.keep(sample, &candidates, cancel)?);
     }
     Ok(Vec::new())
 }
@@ -169,7 +174,7 @@ pub(crate) fn continuous_fixed(
             let possible = |node: &&usize| search.nodes[**node].sample + grid.min_size <= end;
             let candidates: Vec<Parabola> =
                 nodes.iter().filter(possible).map(|&node| search.extend(node, end, 0.0)).collect();
-            next.extend(search.keep(end, &candidates));
+            next.extend(search.keep(end, &candidates, cancel)?);
         }
         nodes = next;
     }
@@ -179,16 +184,17 @@ pub(crate) fn continuous_fixed(
 }
 
 /// Indices of the parabolas that are the lowest somewhere, from `phi = -infinity` to `+infinity`.
-fn envelope(candidates: &[Parabola]) -> Vec<usize> {
+fn envelope(candidates: &[Parabola], cancel: &Cancel) -> Result<Vec<usize>> {
     let lower_far_left = |a: &Parabola, b: &Parabola| {
         a.square.total_cmp(&b.square).then(b.slope.total_cmp(&a.slope)).then(a.level.total_cmp(&b.level))
     };
     let first = (0..candidates.len()).min_by(|&a, &b| lower_far_left(&candidates[a], &candidates[b]));
-    let Some(mut current) = first else { return Vec::new() };
+    let Some(mut current) = first else { return Ok(Vec::new()) };
     let mut kept = vec![current];
     let mut place = f64::NEG_INFINITY;
     // Two parabolas cross twice at most, so the walk is finite; the bound only guards against rounding.
     for _ in 0..2 * candidates.len() {
+        cancel.check()?;
         let crossings = (0..candidates.len())
             .filter(|&index| index != current)
             .filter_map(|index| Some((falls_below(candidates[index], candidates[current], place)?, index)));
@@ -198,7 +204,7 @@ fn envelope(candidates: &[Parabola]) -> Vec<usize> {
             kept.push(current);
         }
     }
-    kept
+    Ok(kept)
 }
 
 /// The first place after `place` from which `other` lies below `current`.

@@ -118,7 +118,14 @@ pub(super) fn join(cost: &impl Cost, bounds: &[usize], stop: Stop, cancel: &Canc
         place,
         what: (left, right),
     };
-    let mut joins: BinaryHeap<_> = bounds.windows(3).map(|three| joining(three[0], three[1], three[2])).collect();
+    let mut joins = Vec::with_capacity(bounds.len());
+    for (index, three) in bounds.windows(3).enumerate() {
+        if index % AT_ONCE == 0 {
+            cancel.check()?;
+        }
+        joins.push(joining(three[0], three[1], three[2]));
+    }
+    let mut joins = BinaryHeap::from(joins);
     let mut standing = bounds.len().saturating_sub(2);
     while let Some(Entry { key: gain, place, what: (left, right) }) = joins.pop() {
         cancel.check()?;

@@ -9,6 +9,7 @@ mod greedy;
 mod optimal;
 mod pelt;
 mod robust;
+mod runs;
 mod seeded;
 mod shaped;
 mod window;

@@ -5,7 +5,7 @@
 //! later end, because a split never raises the cost. With `min_size > 1` the segment from `t` must be long enough to
 //! exist: `s` may be dropped only for ends from `t + min_size` on. Dropping it at once loses the optimum (ruptures
 //! 1.1.10 and ports of it do). Where a split may raise the cost by `room`, `F(s) + cost(s, t) > F(t) + room` is what
-//! drops a start.
+//! drops a start. Of equals the earlier one is dropped: where a signal keeps to one line, a start costs as much as any.
 //!
 //! While a segment goes on, most of its samples stay possible starts, and nearly all of them lie almost a penalty above
 //! the best one. The same inequality says when they need to be looked at again: all were priced at `t`, and at a later
@@ -28,10 +28,12 @@ const NEAR: f64 = 0.5;
 /// How far bounds must be above the best start, beside their own size: sums of costs are rounded.
 const ROUNDING: f64 = 1e-12;
 
-/// The cheapest segmentation at a penalty.
+/// The cheapest segmentation at a penalty, of those whose segments end at one of `ends` (increasing; the end of the
+/// signal is the last).
 pub(crate) fn pelt(
     cost: &mut Lengths<'_, impl NeverRaisedBySplitting>,
     grid: Grid,
+    ends: impl IntoIterator<Item = usize>,
     penalty: f64,
     cancel: &Cancel,
 ) -> Result<Vec<usize>> {
@@ -47,7 +49,7 @@ pub(crate) fn pelt(
     let mut far = Far { since: [0], lowest: f64::INFINITY };
     let mut most_near = 0;
     let mut values = Vec::new();
-    for end in grid.ends() {
+    for end in ends {
         cancel.check()?;
         let mut least = (f64::INFINITY, 0);
         if waits {
@@ -59,7 +61,7 @@ pub(crate) fn pelt(
             far = Far { since: [end], lowest: f64::INFINITY };
             near.clear();
             for (&value, &start) in values.iter().zip(&starts) {
-                if value > least.0 + penalty + room {
+                if value >= least.0 + penalty + room && value > least.0 {
                     expires[start] = expires[start].min(end + grid.min_size);
                 }
                 if value > least.0 + NEAR * penalty + room && start + grid.min_size <= end {

@@ -149,7 +149,7 @@ impl Detector {
             .map(|series| {
                 cancel.check()?;
                 let curve = self.noise.image(&scaled(&signals.row(series).to_vec()).0);
-                let fit = best_window(self, &[], &curve);
+                let fit = best_window(self, &[], &curve, cancel)?;
                 let sample = |slot: usize| self.places.candidates[slot];
                 Ok(Clearest {
                     statistic: fit.statistic,
@@ -165,7 +165,7 @@ impl Detector {
             .map(|curve| {
                 cancel.check()?;
                 let earlier: Vec<&Image> = curve.found.iter().map(|found| &found.image).collect();
-                Ok(curve.open.then(|| best_window(self, &earlier, &curve.image)))
+                curve.open.then(|| best_window(self, &earlier, &curve.image, cancel)).transpose()
             })
             .collect::<Result<_>>()?;
         let mut p_values = vec![1.0; curves.len()];

@@ -17,6 +17,7 @@ use super::noise::{Image, Level, Noise, Projected};
 use super::scan::Widths;
 use crate::changepoint::linear_algebra::{add_scaled, dot};
 use crate::vectorize::vectorize;
+use crate::{Cancel, Result};
 
 /// Residual sums of squares below this, on a curve scaled to unit range, are rounding.
 pub(crate) const ROUNDING: f64 = 1e-28;
@@ -118,14 +119,15 @@ pub(crate) fn with_room(products: &Products<'_>, column: &Image) -> Likelihood {
 }
 
 /// The best window of `curve` beside the earlier ones, and its statistic.
-pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image) -> Fit {
+pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image, cancel: &Cancel) -> Result<Fit> {
+    cancel.check()?;
     let noise = &detector.noise;
     let products = Products::new(noise, earlier, curve);
     let free = products.likeliest();
     let roomy = products.likeliest_at(roomy(noise, free.level));
     let mut fit = Fit { null_level: free.level, statistic: 0.0, window: None };
     if Beside::new(noise, roomy.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
-        return fit;
+        return Ok(fit);
     }
     // From a level on all goes as it went before.
     let mut scanned = Vec::new();
@@ -137,6 +139,7 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
                 break;
             }
             scanned.push((widths, level));
+            cancel.check()?;
             let Some((window, alternative)) = best_at(detector, &products, level, widths) else { break };
             let statistic = 2.0 * (alternative.value - without);
             let better = fit.window.is_none() || statistic > fit.statistic;
@@ -150,7 +153,7 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
             level = alternative.level;
         }
     }
-    fit
+    Ok(fit)
 }
 
 /// Noise levels to scan at first. A strong window looks like strong autocorrelation or a rough base while it is not in

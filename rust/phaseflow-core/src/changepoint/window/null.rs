@@ -38,7 +38,7 @@ impl Null {
                 cancel.check()?;
                 let mut random = Random::stream(detector.options.seed, first + index as u64);
                 let curve = draw(detector, level, ACTIVE[index % ACTIVE.len()], &mut random);
-                Ok(best_window(detector, &[], &detector.noise.image(&scaled(&curve).0)).statistic)
+                Ok(best_window(detector, &[], &detector.noise.image(&scaled(&curve).0), cancel)?.statistic)
             })
             .collect::<Result<_>>()?;
         sorted.sort_by(f64::total_cmp);
