@@ -3,9 +3,9 @@
 python benches/interrupts.py                       # three minutes
 python benches/interrupts.py --only constants --after 20
 
-Each call runs in a process of its own, which gets a SIGINT so many seconds after the call began, as from a terminal. A call
-that is done before that says how long it took. Memory: the peak over what the process held before the call, in bytes
-a number of the input.
+Each call runs in a process of its own, which gets a SIGINT so many seconds after the call began, as from a terminal.
+One that is done before that says how long it took. Memory: the peak over what the process held before the call, in
+bytes a number of the input.
 """
 
 import argparse
@@ -139,7 +139,8 @@ def main():
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
-        return call(options.case)
+        call(options.case)
+        return
     print(__doc__)
     print("| call | done in | interrupted after | bytes a number |\n|---|---|---|---|")
     cases = [measure(name, options.after) for name in CASES if re.search(options.only, name)]

@@ -122,5 +122,7 @@ def test_a_long_line_has_no_kink_and_needs_no_search():
 
 @pytest.mark.parametrize("cost", ["rbf", "clinear"])
 def test_signals_too_long_for_quadratic_time_are_refused_by_the_cost(cost):
-    with pytest.raises(pf.exceptions.ParameterError, match=f'cost "{cost}" takes quadratic time, hours for the 1000000'):
+    with pytest.raises(
+        pf.exceptions.ParameterError, match=f'cost "{cost}" takes quadratic time, hours for the 1000000'
+    ):
         pf.detect(np.zeros(1_000_000), cost=cost)
