@@ -1,9 +1,11 @@
 """P-values of detect without a change, and coverage of the effects' intervals with one.
 
-python benches/change_certainty.py        # half a minute
+python benches/change_certainty.py        # three minutes
 
 Size: share of signals without a change whose p-value is at most 0.05, 0.1 and 0.5. Coverage: share of the 95% intervals
-of what changed that hold it, one change in the middle, the number of changes given.
+of what changed that hold it, one change in the middle, the number of changes given. Then both in AR(1) noise, as
+penalty "auto" tells them; of cost l2, place and size of a step of 6 long-run standard errors, beside the rules for
+independent noise.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import numpy as np
 from _timing import write_record
 
 import phaseflow as pf
-from phaseflow.changepoint.certainty import existence
+from phaseflow.changepoint.certainty import certainty, existence
 
 LEVELS = (0.05, 0.1, 0.5)
 COSTS = ("l1", "biweight", "normal", "variance", "poisson", "linear", "clinear", "rank", "cosine", "rbf", "ar")
@@ -43,6 +45,15 @@ def main():
     for cost in CHANGES:
         cases.append(coverage(cost, options))
         print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
+    for cost in ("l2", "l1", "normal", "linear", "clinear", "rank"):
+        for samples in (60, 200):
+            for rho in (0.0, 0.5, 0.8):
+                cases.append(lasting_size(cost, samples, rho, options))
+                print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
+    for samples in (60, 200, 400):
+        for rho in (0.0, 0.5, 0.8):
+            cases.append(lasting_coverage(samples, rho, options))
+            print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
     write_record("change_certainty", cases)
 
 
@@ -54,10 +65,43 @@ def size(cost, rho, options):
         for i in range(1, n if rho else 0):
             y[i] += rho * y[i - 1]
         signal = np.stack([y, random.normal(1, 1, n)], axis=1) if cost == "cosine" else y[:, None]
-        p_values += existence(np.arange(float(n)), signal, np.array([n // 2]), cost, 1, 1).tolist()
+        p_values += existence(np.arange(float(n)), signal, np.array([n // 2]), cost, 1, 1, lasting=False).tolist()
     noise = "counts" if cost == "poisson" else f"AR(1) {rho:g} of Student t(4)" if rho else "Student t(4)"
     shares = {f"p at most {level:g}": round(float(np.mean(np.array(p_values) <= level)), 4) for level in LEVELS}
     return {"cost": cost, "noise": noise, "signals": options.signals} | shares
+
+
+def autoregressive(rho, n, random):
+    """AR(1) noise of variance 1."""
+    y = random.normal(0, 1, n + 100)
+    for i in range(1, len(y)):
+        y[i] = rho * y[i - 1] + np.sqrt(1 - rho**2) * y[i]
+    return y[100:]
+
+
+def lasting_size(cost, n, rho, options):
+    random, p_values = np.random.default_rng(5), []
+    for _ in range(options.signals):
+        y, place = autoregressive(rho, n, random)[:, None], np.array([n // 2])
+        p_values += existence(np.arange(float(n)), y, place, cost, 1, 1, lasting=True).tolist()
+    shares = {f"p at most {level:g}": round(float(np.mean(np.array(p_values) <= level)), 4) for level in LEVELS}
+    return {"cost": cost, "noise": f"AR(1) {rho:g}", "samples": n, "signals": options.signals} | shares
+
+
+def lasting_coverage(n, rho, options):
+    random, held = np.random.default_rng(6), np.zeros(4)
+    step = 6 * np.sqrt((1 + rho) / (1 - rho) * 4 / n)
+    for _ in range(options.signals):
+        y = autoregressive(rho, n, random) + step * (np.arange(n) >= n // 2)
+        found = pf.detect(y, n_changepoints=1)
+        shown = pf.detect(y).autocorrelation or 0.0
+        for column, coefficient in enumerate((shown, 0.0)):
+            sure = certainty(found.x, found.signal, found.changepoints, "l2", 1, 1, 0.95, coefficient)
+            (first, last), (lower, upper) = sure.places[0], sure.size_intervals[0, 0]
+            held[2 * column : 2 * column + 2] += first <= n // 2 <= last, lower <= step <= upper
+    names = ("place", "size", "place, independent", "size, independent")
+    shares = dict(zip(names, np.round(held / options.signals, 3).tolist(), strict=True))
+    return {"cost": "l2", "noise": f"AR(1) {rho:g}", "samples": n, "signals": options.signals} | shares
 
 
 def coverage(cost, options):

@@ -304,6 +304,7 @@ def place_intervals(
     cost: str,
     min_size: int,
     order: int,
+    lasting: bool,
     level: float,
 ) -> NDArray[np.int64]: ...
 def existence_p_values(
@@ -314,6 +315,7 @@ def existence_p_values(
     cost: str,
     min_size: int,
     order: int,
+    lasting: bool,
     threads: int | None,
 ) -> NDArray[np.float64]: ...
 def detect_series(

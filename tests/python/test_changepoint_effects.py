@@ -7,7 +7,7 @@ import pytest
 
 import phaseflow as pf
 from phaseflow.changepoint.certainty import existence
-from phaseflow.changepoint.effects import log_f_quantile
+from phaseflow.changepoint.effects import Stretch, log_f_quantile, mean_half
 
 
 def only(found, name, feature=0):
@@ -142,10 +142,75 @@ def test_without_a_change_p_values_are_small_as_seldom_as_they_say(cost):
         y = random.poisson(3.0, 40).astype(float) if cost == "poisson" else random.standard_t(4, 40) + 5
         signal = np.stack([y, random.normal(1, 1, 40)], axis=1) if cost == "cosine" else y
         features = signal.reshape(40, -1)
-        p_values += existence(np.arange(40.0), features, np.array([20]), cost, 1, 1).tolist()
+        p_values += existence(np.arange(40.0), features, np.array([20]), cost, 1, 1, lasting=False).tolist()
     below = np.mean(np.array(p_values) <= 0.1)
     assert below <= 0.1 + 4 * math.sqrt(0.1 * 0.9 / 60)
     assert np.mean(np.array(p_values) <= 0.5) > 0.2
+
+
+def lasting_noise(random, n_samples, rho):
+    """AR(1) of variance 1."""
+    y = random.normal(0, 1, n_samples + 100)
+    for i in range(1, len(y)):
+        y[i] = rho * y[i - 1] + math.sqrt(1 - rho**2) * y[i]
+    return y[100:]
+
+
+@pytest.mark.parametrize("cost", ["l2", "l1", "normal", "clinear", "rank"])
+def test_in_noise_that_lasts_p_values_are_small_as_seldom_as_they_say(cost):
+    random, found = np.random.default_rng(4), {}
+    signals = [lasting_noise(random, 80, 0.8)[:, None] for _ in range(80)]
+    for lasting in (True, False):
+        p_values = [existence(np.arange(80.0), y, np.array([40]), cost, 2, 1, lasting=lasting)[0] for y in signals]
+        found[lasting] = np.mean(np.array(p_values) <= 0.1)
+    assert found[True] <= 0.12 + 4 * math.sqrt(0.1 * 0.9 / 80)
+    assert found[False] > 0.4
+
+
+def test_a_clear_change_in_noise_that_lasts_has_a_small_p_value():
+    y = lasting_noise(np.random.default_rng(1), 200, 0.5) + 4 * (np.arange(200) >= 120)
+    found = pf.detect(y)
+    assert found.autocorrelation > 0.2
+    assert [abs(place - 120) < 5 for place in found.changepoints.tolist()] == [True]
+    assert found.p_values[0] < 0.001
+
+
+def test_in_noise_that_lasts_the_intervals_of_place_and_size_hold_what_they_say():
+    random, n = np.random.default_rng(5), 200
+    step = 6 * math.sqrt(9 * 4 / n)  # long-run standard errors of AR(1) 0.8
+    held, total = np.zeros(2), 0
+    for _ in range(150):
+        found = pf.detect(lasting_noise(random, n, 0.8) + step * (np.arange(n) >= n // 2), penalty="auto")
+        if len(found.changepoints) == 1:
+            (first, last), (lower, upper) = found.places[0], found.size_intervals[0, 0]
+            held += first <= n // 2 <= last, lower <= step <= upper
+            total += 1
+    # By the rules for independent noise .87 and .48 (docs/changepoints.md).
+    assert total > 60
+    assert (held / total > 0.94 - 3 * math.sqrt(0.95 * 0.05 / total)).all()
+
+
+def test_the_interval_of_a_mean_in_noise_that_lasts_by_hand():
+    # rho 1/2: long-run variance 3 times the variance, 12 samples are worth 4: two degrees of freedom.
+    y = np.array([1.0, -1, 1, -1, 1, -1, 6, 4, 6, 4, 6, 4])
+    stretch = Stretch(np.arange(12.0), y, 6, 1, 0.95, 0.5)
+    error = math.sqrt(12 / (12 - 2 * 3) * 3 * (1 / 6 + 1 / 6))
+    assert mean_half(stretch, equal=True) == pytest.approx((4.302653 * error, 4.302653 * error))
+
+
+def test_textbook_penalties_keep_the_certainty_of_independent_noise():
+    y = lasting_noise(np.random.default_rng(1), 200, 0.5) + 4 * (np.arange(200) >= 120)
+    textbook, given = pf.detect(y, penalty="bic"), pf.detect(y, n_changepoints=1)
+    auto = pf.detect(y)
+    place = auto.changepoints[0]
+    assert given.changepoints.tolist() == [place]
+    size = y[place:].mean() - y[:place].mean()
+    plain = math.sqrt((len(y[:place]) * y[:place].var() + len(y[place:]) * y[place:].var()) / 198)
+    plain *= 1.972017 * math.sqrt(1 / place + 1 / (200 - place))
+    assert given.size_intervals[0, 0].tolist() == pytest.approx([size - plain, size + plain], rel=1e-5)
+    assert np.ptp(auto.size_intervals[0, 0]) > 1.3 * np.ptp(given.size_intervals[0, 0])
+    assert textbook.autocorrelation is None
+    assert "p-values and intervals" in auto.assumption
 
 
 def test_p_values_are_the_same_for_any_number_of_threads():
@@ -154,7 +219,8 @@ def test_p_values_are_the_same_for_any_number_of_threads():
     y = np.random.default_rng(3).normal(0, 1, (50, 1))
     x = np.arange(50.0)
     one, two = (
-        _core.existence_p_values(x, y, [20], cost="normal", min_size=2, order=1, threads=threads) for threads in (1, 2)
+        _core.existence_p_values(x, y, [20], cost="normal", min_size=2, order=1, lasting=True, threads=threads)
+        for threads in (1, 2)
     )
     assert one == two
 

@@ -1,6 +1,7 @@
 """How certain the changes between neighbouring segments are: place, size and existence, each between its neighbours.
 
-Independent noise within the two segments is assumed, and the neighbouring changepoints are taken as given. The place:
+The neighbouring changepoints are taken as given, and noise within the two segments for independent between samples, or
+for AR(1) where the penalty was made for that. The place:
 the samples at which the two segments may meet with nearly the same likelihood (``place.rs`` has the cut, after Hansen
 2000, for each cost). The size: Student's interval of a difference of means; ``effects.py`` has what else a cost
 measures. Existence: the p-value of :func:`detect_many` for cost l2 of one feature, else that of shuffled samples
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.student import student_quantile, welch_freedom
+from phaseflow.changepoint.effects import Stretch, mean_half
 
 Array = NDArray[np.float64]
 
@@ -30,13 +31,27 @@ class Certainty:
 
 
 def certainty(
-    x: Array, signal: Array, changepoints: NDArray[np.int64], cost: str, min_size: int, order: int, level: float
+    x: Array,
+    signal: Array,
+    changepoints: NDArray[np.int64],
+    cost: str,
+    min_size: int,
+    order: int,
+    level: float,
+    autocorrelation: float,
 ) -> Certainty:
     """Of the changes of ``signal`` (sample, feature), which misses no sample, on the axis ``x``."""
     n_changes, n_features = len(changepoints), signal.shape[1]
     bounds = [0, *changepoints.tolist(), len(signal)]
     places = _core.place_intervals(
-        x, signal, changepoints.tolist(), cost=cost, min_size=min_size, order=order, level=level
+        x,
+        signal,
+        changepoints.tolist(),
+        cost=cost,
+        min_size=min_size,
+        order=order,
+        lasting=autocorrelation > 0,
+        level=level,
     ).reshape(n_changes, 2)
     sizes = np.full((n_changes, n_features), np.nan)
     intervals = np.full((n_changes, n_features, 2), np.nan)
@@ -44,18 +59,32 @@ def certainty(
         return Certainty(places, sizes, intervals)
     for index in range(n_changes):
         start, place, end = bounds[index : index + 3]
-        before, after = signal[start:place], signal[place:end]
-        sizes[index] = after.mean(0) - before.mean(0)
-        half = _half_width(before, after, level, equal=cost != "normal")
-        intervals[index] = np.stack([sizes[index] - half, sizes[index] + half], axis=1)
+        sizes[index] = signal[place:end].mean(0) - signal[start:place].mean(0)
+        for feature, size in enumerate(sizes[index]):
+            y = signal[start:end, feature]
+            stretch = Stretch(x[start:end], y, place - start, order, level, autocorrelation)
+            below, above = mean_half(stretch, equal=cost != "normal")
+            intervals[index, feature] = size - below, size + above
     return Certainty(places, sizes, intervals)
 
 
-def existence(x: Array, signal: Array, changepoints: NDArray[np.int64], cost: str, min_size: int, order: int) -> Array:
-    """The p-value of every changepoint, ``(changepoint,)``; NaN where the stretch is too long or too short."""
-    if cost != "l2" or signal.shape[1] != 1 or not len(changepoints):
+def existence(
+    x: Array,
+    signal: Array,
+    changepoints: NDArray[np.int64],
+    cost: str,
+    min_size: int,
+    order: int,
+    *,
+    lasting: bool,
+) -> Array:
+    """The p-value of every changepoint, ``(changepoint,)``; NaN where the stretch is too long or too short.
+
+    In noise that may be autocorrelated where it is ``lasting``.
+    """
+    if lasting or cost != "l2" or signal.shape[1] != 1 or not len(changepoints):
         return _core.existence_p_values(
-            x, signal, changepoints.tolist(), cost=cost, min_size=min_size, order=order, threads=None
+            x, signal, changepoints.tolist(), cost=cost, min_size=min_size, order=order, lasting=lasting, threads=None
         )
     bounds = [0, *changepoints.tolist(), len(signal)]
     parts = [signal[bounds[index] : bounds[index + 2], 0] for index in range(len(changepoints))]
@@ -64,25 +93,3 @@ def existence(x: Array, signal: Array, changepoints: NDArray[np.int64], cost: st
     p_values = np.full(len(changepoints), np.nan)
     p_values[best[schema.SERIES]] = best[schema.P_VALUE]
     return p_values
-
-
-def _half_width(before: Array, after: Array, level: float, *, equal: bool) -> Array:
-    """Of Student's interval for the difference of the two means, each feature by itself; NaN for too few samples.
-
-    Welch's where the spreads need not be equal.
-    """
-    if not equal:
-        return np.array([_welch_half(*sides, level) for sides in zip(before.T, after.T, strict=True)])
-    freedom = len(before) + len(after) - 2
-    if freedom < 1:
-        return np.full(before.shape[1], np.nan)
-    rest = ((before - before.mean(0)) ** 2).sum(0) + ((after - after.mean(0)) ** 2).sum(0)
-    error = np.sqrt(rest / freedom * (1 / len(before) + 1 / len(after)))
-    return np.asarray(student_quantile(0.5 + level / 2, freedom) * error)
-
-
-def _welch_half(before: Array, after: Array, level: float) -> float:
-    if min(len(before), len(after)) < 2:
-        return np.nan
-    parts = [side.var(ddof=1) / len(side) for side in (before, after)]
-    return student_quantile(0.5 + level / 2, welch_freedom(parts, (before, after))) * float(np.sqrt(sum(parts)))

@@ -12,6 +12,7 @@ from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
 _INDEPENDENT = "noise independent between samples and equally strong everywhere"
 _LASTING = (
     "noise autocorrelated as AR(1), coefficient {:.2f} estimated, and everywhere as strong as in its strongest stretch"
+    "; of p-values and intervals, that AR(1) noise is equally strong between neighbours"
 )
 _PREDICTED = "that what the prediction leaves is independent between samples and equally strong everywhere"
 _GIVEN = "that the {} is right for this signal's noise"
@@ -146,10 +147,12 @@ def detect(
     square of what one prediction of the whole signal leaves); for l1 half the scale of Laplace noise of that variance;
     for rbf, as a rule of thumb, half the mean squared distance of neighbours in the kernel's space.
 
-    Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was searched
-    for it counts in the p-value and in the interval of the place, not in that of the size. The place: the profile of
-    the cost against the cut of Hansen 2000, for every cost but rbf; it holds the place in .94 to 1.00 of simulated
-    signals at level .95, less often where the cost is wrong about the noise (docs/changepoints.md).
+    Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was
+    searched for it counts in the p-value and in the interval of the place, not in that of the size. With penalty
+    "auto" all three hold in the AR(1) noise that the penalty was made for (docs/changepoints.md has their size and
+    coverage); with the criteria of the textbooks, a given penalty or number, in independent noise. The place: the
+    profile of the cost against the cut of Hansen 2000, for every cost but rbf; it holds the place in .94 to 1.00 of
+    simulated signals at level .95, less often where the cost is wrong about the noise (docs/changepoints.md).
 
     PELT: Killick, Fearnhead and Eckley 2012, with pruning delayed so that it stays exact for ``min_size > 1``, and with
     room for the lengths of mBIC (Zhang and Siegmund 2007), which a split may raise. Noise seen through changes: Chakar,

@@ -93,7 +93,8 @@ class Segmentation:
         """``(changepoint, 2)``: first and last sample at which the new segment may begin, at ``level``.
 
         From the profile of the cost, the neighbouring changepoints held where they are, against Hansen's cut (2000):
-        for independent noise; cautious where the change is large, for "clinear", and for several features with costs
+        for independent noise, for criterion "auto" AR(1) noise with the ``autocorrelation`` found (deviances are over
+        its long-run variance); cautious where the change is large, for "clinear", and for several features with costs
         "linear", "ar" and "l1". How often they hold: docs/changepoints.md. Cost "rbf" says nothing of how samples are
         distributed, so that no cut is known for its profile: there it is the changepoint itself.
         """
@@ -120,11 +121,26 @@ class Segmentation:
         feature the one of :func:`detect_many`, for independent normal noise. For others the share of 199 orders of the
         samples (for costs of lines of what one line leaves, for "ar" of what one prediction leaves) whose best cut
         gains as much: for independent noise of any distribution; below 1/200 it follows an exponential tail, not below
-        1e-6. Where noise lasts from sample to sample these are too small. NaN for more than 20,000 samples between
+        1e-6. For criterion "auto" with an ``autocorrelation`` above 0 as large a gain, over the long-run variance, in
+        199 AR(1) series of the shuffled innovations, which show a coefficient of their own; for others noise that lasts
+        makes p-values too small. NaN for more than 20,000 samples between
         neighbours, for "rbf" more than 1,000. Worked out when first asked for.
         """
         there, samples, changepoints = self._present
-        return existence(self.x[there], samples, changepoints, self.cost_name, self.min_size, self.order)
+        return existence(
+            self.x[there],
+            samples,
+            changepoints,
+            self.cost_name,
+            self.min_size,
+            self.order,
+            lasting=self._lasting > 0,
+        )
+
+    @property
+    def _lasting(self) -> float:
+        """The noise's coefficient from one sample to the next that certainty is told with, 0 for independent noise."""
+        return self.autocorrelation or 0.0
 
     @cached_property
     def _present(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
@@ -136,13 +152,24 @@ class Segmentation:
     def _certainty(self) -> Certainty:
         """Worked out when it is first asked for: it takes longer than the fastest search."""
         there, samples, changepoints = self._present
-        found = certainty(self.x[there], samples, changepoints, self.cost_name, self.min_size, self.order, self.level)
+        found = certainty(
+            self.x[there],
+            samples,
+            changepoints,
+            self.cost_name,
+            self.min_size,
+            self.order,
+            self.level,
+            self._lasting,
+        )
         return replace(found, places=there[found.places])
 
     @cached_property
     def _effects(self) -> list[Effect]:
         there, samples, changepoints = self._present
-        return list(effects(self.x[there], samples, changepoints, self.cost_name, self.order, self.level))
+        return list(
+            effects(self.x[there], samples, changepoints, self.cost_name, self.order, self.level, self._lasting)
+        )
 
     def to_polars(self) -> "pl.DataFrame":
         """One row a segment: its index, samples ``[start, end)``, first and last x, mean and cost.

@@ -138,7 +138,7 @@ fn detect<'py>(
 
 /// First and last sample at which the segment of each changepoint may begin, flat.
 #[pyfunction]
-#[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, level))]
+#[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, lasting, level))]
 #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
 fn place_intervals<'py>(
     py: Python<'py>,
@@ -148,9 +148,10 @@ fn place_intervals<'py>(
     cost: &str,
     min_size: usize,
     order: usize,
+    lasting: bool,
     level: f64,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let request = request_of_cost(py, cost, min_size, order)?;
+    let request = request_of_cost(py, cost, min_size, order, lasting)?;
     let x = x.as_array().to_vec();
     let signal = signal.as_array();
     let found =
@@ -160,7 +161,7 @@ fn place_intervals<'py>(
 
 /// The p-value of each changepoint between its neighbours.
 #[pyfunction]
-#[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, threads))]
+#[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, lasting, threads))]
 #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
 fn existence_p_values<'py>(
     py: Python<'py>,
@@ -170,18 +171,20 @@ fn existence_p_values<'py>(
     cost: &str,
     min_size: usize,
     order: usize,
+    lasting: bool,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let request = request_of_cost(py, cost, min_size, order)?;
+    let request = request_of_cost(py, cost, min_size, order, lasting)?;
     let x = x.as_array().to_vec();
     let signal = signal.as_array();
     let found = compute(py, threads, |cancel| changepoint::existence(&x, signal, &changepoints, request, cancel))?;
     Ok(PyArray1::from_vec(py, found))
 }
 
-/// Of what asks about changepoints already found: their cost, no search and no penalty.
-fn request_of_cost(py: Python<'_>, cost: &str, min_size: usize, order: usize) -> PyResult<Request> {
-    request(cost, "auto", PenaltyArgument::Value(0.0), None, min_size, 1, order).map_err(|error| to_python(py, error))
+/// Of what asks about changepoints already found: their cost, no search, and the penalty only as what it assumes of noise.
+fn request_of_cost(py: Python<'_>, cost: &str, min_size: usize, order: usize, lasting: bool) -> PyResult<Request> {
+    let penalty = if lasting { PenaltyArgument::Name("auto".into()) } else { PenaltyArgument::Value(0.0) };
+    request(cost, "auto", penalty, None, min_size, 1, order).map_err(|error| to_python(py, error))
 }
 
 pub(crate) fn request(

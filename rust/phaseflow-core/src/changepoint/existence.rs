@@ -13,6 +13,13 @@
 //! leaves is shuffled; of cost "ar", what one prediction leaves, and the samples are built anew from it (Kirch 2007):
 //! these two are right for long stretches. The neighbours are taken as given.
 //!
+//! Where noise may last from sample to sample ([`Penalty::Auto`](super::Penalty)) and shows a coefficient rho, orders are no
+//! longer equally likely. Then series are drawn anew (Kirch 2007; a bootstrap of residuals): AR(1) with that coefficient, of
+//! innovations `u_i - rho u_(i-1)` in any order, u being what the levels or lines on either side leave. T grows with
+//! the long-run variance over the variance, `(1 + rho) / (1 - rho)`, and rho is known badly, so each T is divided by that
+//! of the rho which its own series shows: a series is drawn as long as the signal that the coefficient was read
+//! off ([`MOST_READ`] samples tell it well enough), and its first samples are the stretch.
+//!
 //! A T larger than that of every order tried is given the tail of an exponential with the mean excess of the largest
 //! tenth, not below [`LEAST`]: "very small", not how small.
 
@@ -23,7 +30,8 @@ use super::centred::unit_axis;
 use super::cost::{Cost, Rbf};
 use super::linear_algebra::{orthonormalise, project_out};
 use super::names::CostName;
-use super::place::{cost_of, noise_of, profile};
+use super::noise::lasting_noise;
+use super::place::{cost_of, lasting_of, noise_of, profile};
 use super::prediction::Prediction;
 use super::prepare::{Prepared, prepare};
 use super::request::Request;
@@ -44,6 +52,11 @@ const ROUNDING: f64 = 1e-24;
 const MOST: usize = 20_000;
 const MOST_RBF: usize = 1_000;
 
+/// Samples that a coefficient is read off in a drawn series, at most, where the stretch is no longer.
+const MOST_READ: usize = 1_000;
+/// What is left of a coefficient's first sample once drawn series begin.
+const FORGOTTEN: f64 = 1e-3;
+
 /// For each of `changepoints` (increasing) the p-value of a change between its neighbours; NaN where the stretch is
 /// longer than is shuffled or too short to be cut.
 pub fn existence(
@@ -58,6 +71,7 @@ pub fn existence(
     let Prepared { signal, unit } = prepare(request.cost, signal)?;
     let x = unit_axis(x);
     let noise = noise_of(request.cost, &x, signal.view(), unit);
+    let lasting = lasting_of(request, &x, signal.view());
     let bounds: Vec<usize> = [0].into_iter().chain(changepoints.iter().copied()).chain([signal.nrows()]).collect();
     let most = if request.cost == CostName::Rbf { MOST_RBF } else { MOST };
     bounds
@@ -68,13 +82,53 @@ pub fn existence(
                 return Ok(f64::NAN);
             }
             let stretch = Stretch { request, x: &x[start..end], noise, cancel };
-            stretch.p_value(signal.slice(s![start..end, ..]))
+            let samples = signal.slice(s![start..end, ..]);
+            match lasting.autocorrelation {
+                Some(rho) if rho > 0.0 => {
+                    let rests = stretch.rests(samples, bound[1] - start);
+                    let read = x.len().min(MOST_READ).max(end - start);
+                    stretch.lasting_p_value(samples, &Lasts { rho, inflation: lasting.inflation, rests, x: &x, read })
+                }
+                _ => stretch.p_value(samples),
+            }
         })
         .collect()
 }
 
 /// Makes samples as they might be without a change.
 type Draw = Box<dyn Fn(&mut Random) -> Array2<f64> + Sync>;
+
+/// Noise of a stretch that lasts.
+struct Lasts<'a> {
+    rho: f64,
+    inflation: f64,
+    rests: Array2<f64>,
+    /// Of the signal.
+    x: &'a [f64],
+    /// Samples that a coefficient is read off.
+    read: usize,
+}
+
+impl Lasts<'_> {
+    /// A series without a change.
+    fn draw(&self, random: &mut Random) -> Array2<f64> {
+        let (count, features) = self.rests.dim();
+        let fresh = (FORGOTTEN.ln() / self.rho.ln()).ceil() as usize;
+        let mut state = vec![0.0; features];
+        let mut drawn = Array2::zeros((self.read, features));
+        for step in 0..fresh + self.read {
+            let sample = 1 + random.below(count - 1);
+            for (feature, state) in state.iter_mut().enumerate() {
+                let new = self.rests[[sample, feature]] - self.rho * self.rests[[sample - 1, feature]];
+                *state = self.rho * *state + new;
+                if step >= fresh {
+                    drawn[[step - fresh, feature]] = *state;
+                }
+            }
+        }
+        drawn
+    }
+}
 
 /// The samples between two neighbours.
 struct Stretch<'a> {
@@ -112,6 +166,38 @@ impl Stretch<'_> {
             .map(|index| self.statistic(draw(&mut Random::stream(0, index as u64)).view()))
             .collect::<Result<Vec<f64>>>()?;
         Ok(share_above(drawn, observed))
+    }
+
+    /// The same for noise that lasts.
+    fn lasting_p_value(&self, samples: ArrayView2<'_, f64>, noise: &Lasts<'_>) -> Result<f64> {
+        let count = samples.nrows();
+        let lines = matches!(self.request.cost, CostName::Linear | CostName::ContinuousLinear);
+        let mean = samples.mean_axis(Axis(0)).unwrap_or_default();
+        let drawn = (0..ORDERS)
+            .into_par_iter()
+            .map(|index| {
+                let series = noise.draw(&mut Random::stream(0, index as u64));
+                let inflation = lasting_noise(&noise.x[..noise.read], series.view(), lines).inflation;
+                let mut stretch = series.slice(s![..count, ..]).to_owned();
+                if self.request.cost == CostName::Poisson {
+                    stretch.rows_mut().into_iter().for_each(|mut row| row += &mean);
+                    stretch.mapv_inplace(|value| value.max(0.0));
+                }
+                Ok(self.statistic(stretch.view())? / inflation)
+            })
+            .collect::<Result<Vec<f64>>>()?;
+        Ok(share_above(drawn, self.statistic(samples)? / noise.inflation))
+    }
+
+    /// What levels, or lines, on both sides of `place` leave.
+    fn rests(&self, samples: ArrayView2<'_, f64>, place: usize) -> Array2<f64> {
+        let lines = matches!(self.request.cost, CostName::Linear | CostName::ContinuousLinear);
+        let mut rests = samples.to_owned();
+        for (from, to) in [(0, place), (place, samples.nrows())] {
+            let x = if lines { self.x[from..to].to_vec() } else { vec![0.0; to - from] };
+            rests.slice_mut(s![from..to, ..]).assign(&without_line(&x, samples.slice(s![from..to, ..])));
+        }
+        rests
     }
 
     /// T.

@@ -53,6 +53,13 @@ pub(crate) struct Lasting {
 #[derive(Debug, Default)]
 pub(crate) struct Differences(Vec<f64>);
 
+impl Lasting {
+    /// Noise of independent samples.
+    pub(crate) fn not(variance: f64) -> Self {
+        Self { autocorrelation: None, long_run: variance, inflation: 1.0 }
+    }
+}
+
 /// Mean over features.
 pub(crate) fn lasting_noise(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool) -> Lasting {
     let mut memory = Differences::default();
@@ -79,7 +86,7 @@ impl Differences {
         if lags == 1 || logs[..lags].iter().any(|log| !log.is_finite()) {
             // A short signal, or one that mostly stands still.
             self.take(x, y, 1, lines);
-            return Lasting { autocorrelation: None, long_run: variance_of(&mut self.0), inflation: 1.0 };
+            return Lasting::not(variance_of(&mut self.0));
         }
         let (rho, variance) = fit(&logs[..lags], lines);
         let inflation = (1.0 + rho) / (1.0 - rho);

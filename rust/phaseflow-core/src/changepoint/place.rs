@@ -22,6 +22,9 @@
 //! N: samples between the neighbours. The walk's steps being d, of variance v around their mean m, `c = 4 m / v` has the
 //! small-step limit of `E exp(-c d / 2) = 1` whatever the noise is. Over several features the sum of their variances
 //! stands for s^2 in the costs of lines and predictions: cautious, whatever the correlation between features.
+//!
+//! Where noise may last from sample to sample ([`Penalty::Auto`](super::Penalty)), the walk is as long as in noise of its
+//! long-run variance: deviances are divided by that over the variance, but for cost "ar", whose rests do not last.
 
 use std::ops::Range;
 
@@ -30,7 +33,8 @@ use ndarray::{ArrayView2, s};
 use super::centred::{self, unit_axis};
 use super::cost::{Autoregressive, Cost, L1, L2, Linear, Normal, Poisson};
 use super::names::CostName;
-use super::penalty::{median, noise_variance};
+use super::noise::{Lasting, lasting_noise};
+use super::penalty::{Penalty, median, noise_variance};
 use super::prepare::{Prepared, prepare};
 use super::request::Request;
 use super::search::clipped_costs;
@@ -54,7 +58,7 @@ pub fn place_intervals(
     let noise = noise_of(request.cost, &x, signal.view(), unit);
     let cost = cost_of(request, &x, signal.view(), noise, cancel)?;
     let bounds: Vec<usize> = [0].into_iter().chain(changepoints.iter().copied()).chain([signal.nrows()]).collect();
-    let cut = -2.0 * (-level.sqrt()).ln_1p();
+    let cut = -2.0 * (-level.sqrt()).ln_1p() * lasting_of(request, &x, signal.view()).inflation;
     let mut found = Vec::with_capacity(changepoints.len());
     for bound in bounds.windows(3) {
         let (start, best, end) = (bound[0], bound[1], bound[2]);
@@ -79,6 +83,16 @@ pub fn place_intervals(
 pub(crate) fn noise_of(cost: CostName, x: &[f64], signal: ArrayView2<'_, f64>, unit: centred::Unit) -> f64 {
     let lines = matches!(cost, CostName::Linear | CostName::ContinuousLinear);
     noise_variance(x, signal, lines).max(unit.resolution * unit.resolution)
+}
+
+/// How long the noise of a prepared signal lasts, where the request allows for that.
+pub(crate) fn lasting_of(request: Request, x: &[f64], signal: ArrayView2<'_, f64>) -> Lasting {
+    let lines = matches!(request.cost, CostName::Linear | CostName::ContinuousLinear);
+    if request.penalty == Penalty::Auto && request.cost != CostName::Autoregressive {
+        lasting_noise(x, signal, lines)
+    } else {
+        Lasting::not(0.0)
+    }
 }
 
 /// The cost of any segment of a prepared signal, for the costs that have one and price it quickly.
