@@ -132,4 +132,44 @@ def test_a_segmentation_plots_its_signal_levels_and_places():
     first, last = found.places[0]
     assert (shade.x0, shade.x1) == (first - 1, last)
     assert len(pf.detect(np.zeros((5, 2))).plot().data) == 4
-    assert len(pf.detect(np.arange(9.0), cost="clinear").plot().data) == 1
+    assert pf.detect(np.arange(9.0), cost="clinear").plot().data[1].y.tolist() == pytest.approx([0, 8])
+
+
+def test_a_plot_says_what_changed_above_each_changepoint_and_all_of_it_on_hovering():
+    pytest.importorskip("plotly")
+    found = pf.detect(step(4, 40, 0), n_changepoints=1)
+    drawn, effect = found.plot(), found.effects().row(0, named=True)
+    (label,) = drawn.layout.annotations
+    assert label.x == found.x[found.changepoints[0]]
+    told = f"mean {effect['size']:+.3g} ({effect['size_lower']:+.3g} to {effect['size_upper']:+.3g})"
+    assert label.text == f"{told}<br>p below 1e-6"
+    (mark,) = drawn.data[-1].hovertext
+    assert told in mark
+    # Of two features the label names no one of them; the mark does.
+    both = pf.detect(np.stack([step(4, 40, 0), step(-3, 40, 1)], axis=1), n_changepoints=1).plot()
+    assert both.layout.annotations[0].text.startswith("p ")
+    assert "mean of feature 1: -" in both.data[-1].hovertext[0]
+
+
+def test_where_changepoints_are_many_a_plot_tells_their_sizes_and_where_they_crowd_their_marks_alone():
+    pytest.importorskip("plotly")
+    y = np.repeat([0.0, 3, 1, 4, 2, 3, 0, 5, 2, 4], 20) + np.random.default_rng(0).normal(0, 0.3, 200)
+    labels = pf.detect(y, n_changepoints=9).plot().layout.annotations
+    assert [label.text[0] for label in labels] == list("+-+-+-+-+")
+    assert not any("to" in label.text for label in labels)
+    crowded = pf.detect(np.tile([0.0, 0, 5, 5], 25), penalty=1.0).plot()
+    assert len(crowded.layout.annotations) == 0
+    assert len(crowded.data[-1].x) == 49
+
+
+@pytest.mark.parametrize("cost", ["linear", "clinear"])
+def test_a_plot_draws_the_lines_that_were_fitted(cost):
+    pytest.importorskip("plotly")
+    x = np.concatenate([np.arange(30.0), 30 + 2 * np.arange(30.0)])
+    y = np.where(x < 30, x, 30 - 2 * (x - 30) + (8 if cost == "linear" else 0))
+    y[[5, 29]] = np.nan
+    found = pf.detect(y, x=x, cost=cost, n_changepoints=1)
+    lines = found.plot().data[1]
+    corners = [(x0, y0) for x0, y0 in zip(lines.x, lines.y, strict=True) if not np.isnan(x0)]
+    expected = {"clinear": [(0, 0), (30, 30), (88, -86)], "linear": [(0, 0), (28, 28), (30, 38), (88, -78)]}
+    np.testing.assert_allclose(corners, expected[cost], atol=1e-9)

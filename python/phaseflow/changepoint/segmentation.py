@@ -171,6 +171,10 @@ class Segmentation:
             effects(self.x[there], samples, changepoints, self.cost_name, self.order, self.level, self._lasting)
         )
 
+    def of_changepoint(self, index: int) -> list[Effect]:
+        """What changed at one changepoint: the rows of :meth:`effects`."""
+        return [effect for effect in self._effects if effect.changepoint == index]
+
     def to_polars(self) -> "pl.DataFrame":
         """One row a segment: its index, samples ``[start, end)``, first and last x, mean and cost.
 
@@ -241,7 +245,11 @@ class Segmentation:
         return pl.DataFrame(rows, schema=columns, orient="row").fill_nan(None)
 
     def plot(self) -> Any:
-        """A plotly figure: signal, levels of the segments, changepoints with the intervals of their places shaded."""
+        """A plotly figure: signal, levels or lines of the segments, changepoints, the intervals of their places shaded.
+
+        Above each changepoint what changed, by how much, with its interval and p-value; by its size alone where
+        changepoints are many. On hovering over its mark, every parameter of every feature.
+        """
         from phaseflow.changepoint.figure import figure
 
         return figure(self)
@@ -269,7 +277,7 @@ class Segmentation:
             first, last = self.places[index]
             p_value = self.p_values[index]
             names = (str(changepoint), f"{first} to {last}", "-" if np.isnan(p_value) else f"{p_value:.2g}")
-            effects = [effect for effect in self._effects if effect.changepoint == index]
+            effects = self.of_changepoint(index)
             for effect in effects:
                 name = effect.name if self.signal.shape[1] == 1 else f"{effect.name} {effect.feature}"
                 values = (_printed(value) for value in (effect.before, effect.after, effect.size))
