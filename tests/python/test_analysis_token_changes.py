@@ -13,6 +13,7 @@ import phaseflow as pf
 from oracles import token_change as oracle
 from phaseflow.analysis.bursts import histogram, numbered, token_bursts, typical_tokens, upper_tail
 from phaseflow.analysis.repeats import repeat_lengths
+from phaseflow.analysis.token_changes import token_changes
 
 STEPS = np.unique(np.round(np.geomspace(1, 10_000, 81)).astype(int))
 CHANGE = 2000
@@ -99,6 +100,15 @@ def test_the_burst_is_where_the_change_is(archive: pf.Archive) -> None:
     assert inside["repeated_share_of_all"][0] == pytest.approx(share)
 
 
+def test_chance_puts_breaks_where_they_are_looked_for(archive: pf.Archive) -> None:
+    found = token_changes(archive.runs, fdr=1.0, first_step=None, seed=0, progress=None)
+    for (run,), places in found.places.group_by("run"):
+        assert places["share"].sum() == pytest.approx(1)
+        tried = set(places.select("start", "end").rows())
+        assert all(start < end for start, end in tried)
+        assert set(found.changes.filter(run=run).select("start", "end").rows()) <= tried
+
+
 def test_what_chance_gives_adds_up_to_what_was_found(archive: pf.Archive) -> None:
     for (_,), bins in archive.token_bursts().group_by("run"):
         assert bins["expected_falls"].sum() == pytest.approx(bins["falls"].sum())
@@ -116,8 +126,8 @@ def test_steps_long_before_the_last_are_left_out(archive: pf.Archive) -> None:
     everything = archive.token_changes(fdr=1.0, first_step=100)
     assert everything["start"].min() >= 100
     assert everything.height == 2 * 32 * 64
-    # The last three decades of 10,000 steps, unless told otherwise.
-    assert archive.token_bursts()["start"].min() >= 10
+    # The last three decades of 10,000 steps, unless told otherwise; five checkpoints lie at or before every break.
+    assert archive.token_changes(fdr=1.0)["start"].min() == STEPS[STEPS >= 10][4]
 
 
 def of_losses(folder: Path, steps: range, tokens: np.ndarray | None = None, **options: object) -> pf.Archive:
@@ -160,25 +170,30 @@ def test_step_0_is_no_checkpoint_of_the_test(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 2])
 def test_tokens_are_named_where_they_are_those_of_the_losses_or_have_one_in_front(tmp_path: Path, more: int) -> None:
-    tokens = np.arange(4 * (10 + more)).reshape(4, -1)
+    # Four tokens over and over: the first one, which has no loss, is part of every passage.
+    tokens = np.arange(4)[:, None] * 4 + np.arange(10 + more) % 4
     found = of_losses(tmp_path / "a", range(1, 31), tokens).token_changes(fdr=1.0).sort("example", "token_index")
-    expected = tokens[:, more:].ravel().tolist() if more in (0, 1) else [None] * 40
-    assert found["token"].to_list() == expected
+    known = more in (0, 1)
+    assert found["token"].to_list() == (tokens[:, more:].ravel().tolist() if known else [None] * 40)
+    lengths = 4 * [max(0, pos + more - 3) for pos in range(10)]
+    assert found["repeat_length"].to_list() == (lengths if known else [None] * 40)
 
 
 def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
     of_losses(tmp_path / "a", range(1, 31))
     where = {"path": str(tmp_path / "a" / "step{step}.npy"), "axes": "batch pos", "cache": tmp_path / "kept"}
-    archive, file = pf.open(**where), tmp_path / "a" / "step20.npy"
+    file = tmp_path / "a" / "step20.npy"
+    np.save(tmp_path / "a" / "step25.npy", np.full((4, 10), np.nan))  # read well, and of no use
+    archive = pf.open(**where)
     whole, times = file.read_bytes(), file.stat()
     file.write_bytes(whole[:-1])
     archive.token_changes()
-    assert archive.problems["object"].to_list() == ["loss/probe at step 20"]
+    assert archive.problems["object"].to_list() == ["loss/probe at step 20", "loss/probe at step 25"]
     file.write_bytes(whole)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     again = pf.open(**where)
     again.token_changes()
-    assert again.problems.is_empty()
+    assert again.problems["object"].to_list() == ["loss/probe at step 25"]
 
 
 def test_kept_results_are_those_of_the_same_tokens(tmp_path: Path) -> None:
@@ -221,15 +236,16 @@ def test_undefined_losses_are_left_out_and_told(tmp_path: Path) -> None:
     assert any(text.startswith("1 tokens with a NaN or infinite loss") for _, text in told)
 
 
-def test_a_checkpoint_with_other_tokens_is_left_out_and_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [1, 8, 29])
+def test_a_checkpoint_with_other_tokens_is_left_out_and_told(tmp_path: Path, other: int) -> None:
     rng = np.random.default_rng(2)
     for step in range(1, 31):
-        np.save(tmp_path / f"step{step}.npy", rng.normal(3, 0.3, (4, 5 if step == 8 else 10)))
+        np.save(tmp_path / f"step{step}.npy", rng.normal(3, 0.3, (4, 5 if step == other else 10)))
     archive = pf.open(str(tmp_path / "step{step}.npy"), axes="batch pos")
     assert archive.token_changes(fdr=1.0).height == 40
     told = archive.problems.select("object", "found").rows()
     assert told == [
-        ("loss/probe at step 8", "shape [4, 5], not [4, 10] as at the last step; the checkpoint is left out")
+        (f"loss/probe at step {other}", "shape [4, 5], not [4, 10] as at the last step; the checkpoint is left out")
     ]
 
 
@@ -280,6 +296,18 @@ def test_a_second_analysis_scans_nothing(tmp_path: Path, monkeypatch: pytest.Mon
             pf.open(path).token_changes(**options)
 
 
+def test_probes_of_the_same_tokens_keep_results_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, rng = pf.Probe(np.ones((4, 11), int)), np.random.default_rng(0)
+    with pf.Recorder(tmp_path / "run", probes={"plain": probe, "ablated": probe}) as recorder:
+        for step in range(1, 31):
+            losses = rng.normal(3, 0.3, (2, 4, 10))
+            recorder.log(step, per_token_loss={"plain": losses[0], "ablated": losses[1]})
+    first = pf.open(tmp_path).token_changes(fdr=1.0)
+    assert first["probe"].unique(maintain_order=True).len() == 2
+    monkeypatch.setattr("phaseflow.analysis.token_changes.token_breaks", None)
+    assert pf.open(tmp_path).token_changes(fdr=1.0).equals(first)
+
+
 def test_a_new_checkpoint_is_a_new_scan_and_the_old_result_is_gone(tmp_path: Path) -> None:
     path = small_run(tmp_path / "run")
     pf.open(path).token_changes()
@@ -326,23 +354,30 @@ def drops_at_the_first_place(examples: np.ndarray) -> dict:
 
 
 def test_a_bin_counts_drops_and_rises_and_compares_with_chance() -> None:
-    # Ten drops at the first place, of ten examples, and one rise at the second.
+    # Ten drops at the first place, of ten examples, four inside repeated passages; a rise there and one at the second.
     changes = pl.DataFrame(
         {
-            "start": [100.0] * 10 + [1000.0],
-            "end": [110.0] * 10 + [1100.0],
-            "example": np.arange(11, dtype=np.int32),
-            "height": [-5.0] * 10 + [5.0],
-            "repeat_length": [2] * 4 + [1] + [0] * 6,
+            "start": [100.0] * 10 + [1000.0, 100.0],
+            "end": [110.0] * 10 + [1100.0, 110.0],
+            "example": np.arange(12, dtype=np.int32),
+            "height": [-5.0] * 10 + [5.0, 5.0],
+            "repeat_length": [2] * 4 + [1] + [0] * 6 + [9],
         }
     )
     bins = histogram(changes, TWO_PLACES)
     first, last = bins.row(0, named=True), bins.row(-1, named=True)
-    assert (first["falls"], first["rises"], first["expected_falls"], first["repeated_share"]) == (10, 0, 5.0, 0.4)
+    assert (first["falls"], first["rises"], first["expected_falls"], first["repeated_share"]) == (10, 1, 5.0, 0.4)
     assert (last["falls"], last["rises"], last["expected_falls"]) == (0, 1, 5.0)
     # An excess of 5, Poisson variance 5 above the examples' scatter of 11 * (10/11) * (1/11): z = sqrt(5).
     assert first["p_value"] == pytest.approx(0.0126736, rel=1e-4)
     assert last["p_value"] == 1.0
+
+
+def test_where_the_tokens_are_not_known_no_share_of_them_is_repeated() -> None:
+    changes = pl.DataFrame(
+        {"start": [100.0], "end": [110.0], "example": [0], "height": [-5.0], "repeat_length": [None]}
+    )
+    assert histogram(changes, TWO_PLACES)["repeated_share"].is_nan().all()
 
 
 def test_the_bins_of_a_probe_hold_its_own_breaks_alone() -> None:
@@ -378,20 +413,22 @@ def test_a_burst_stands_out_of_all_bins_together() -> None:
 def test_typical_are_the_surest_drops_of_the_burst_one_a_token() -> None:
     changes = pl.DataFrame(
         {
-            "run": ["a"] * 6 + ["b", "a"],
-            "probe": ["text"] * 7 + ["code"],
-            "start": [100.0, 100.0, 100.0, 100.0, 1000.0, 100.0, 100.0, 100.0],
-            "end": [110.0, 110.0, 110.0, 110.0, 1100.0, 110.0, 110.0, 110.0],
-            "height": [-9.0, -8.0, 9.0, -7.0, -9.0, -6.0, -9.0, -9.0],
-            "p_value": [1e-6, 1e-7, 1e-9, 1e-5, 1e-9, 1e-4, 1e-9, 1e-9],
-            "token": [5, 7, 8, 5, 9, 6, 1, 2],
+            "run": ["a"] * 6 + ["b", "a", "a", "a"],
+            "probe": ["text"] * 7 + ["code", "text", "text"],
+            "start": [100.0, 100.0, 100.0, 90.0, 1000.0, 90.0, 100.0, 100.0, 100.0, 120.0],
+            "end": [110.0, 110.0, 110.0, 100.0, 1100.0, 91.0, 110.0, 110.0, 110.0, 120.0],
+            "height": [-9.0, -8.0, 9.0, -7.0, -9.0, -6.0, -9.0, -9.0, -8.5, -9.0],
+            "p_value": [1e-6, 1e-7, 1e-9, 1e-5, 1e-9, 1e-4, 1e-9, 1e-9, 1e-7, 1e-9],
+            "token": [5, 7, 8, 5, 9, 6, 1, 2, 4, 3],
         }
     )
-    bursts = pl.DataFrame({"run": ["a"], "probe": ["text"], "start": [90.0], "end": [120.0], "burst": [1]})
-    # Not the rise (8), not the drop elsewhere (9), not the other run's (1) or probe's (2), and of the two of token 5 the
-    # surer one.
-    typical = typical_tokens(changes, bursts, n=3)
-    assert typical.select("burst", "token", "height").rows() == [(1, 7, -8.0), (1, 5, -9.0), (1, 6, -6.0)]
+    bursts = pl.DataFrame(
+        {"run": ["a"] * 2, "probe": ["text"] * 2, "start": [90.0, 100.0], "end": [100.0, 120.0], "burst": [1, 1]}
+    )
+    # Not the rise (8), not the drop elsewhere (9) or at the burst's end (3), not the other run's (1) or probe's (2), of
+    # the two of token 5 the surer one, and of two as sure (4, 7) the higher one first.
+    typical = typical_tokens(changes, bursts, n=4)
+    assert typical.select("burst", "token", "height").rows() == [(1, 4, -8.5), (1, 7, -8.0), (1, 5, -9.0), (1, 6, -6.0)]
 
 
 def test_a_count_is_uncertain_by_one_at_least() -> None:

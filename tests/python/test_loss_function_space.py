@@ -50,6 +50,10 @@ def test_it_agrees_with_a_singular_value_decomposition(data: st.DataObject) -> N
     factors = rng.normal(size=(n, 3)) * [4.0, 1.0, 0.25]
     losses = 5 + (factors @ (0.3 + rng.normal(size=(3, shape[0] * shape[1])))).reshape(n, *shape)
     stored = [data.draw(laid_out(one)) for one in losses]
+    # Of what has three components the rest is rounding, on either side of 0.
+    every = pf.function_space_pca(stored, components=n)
+    assert np.isfinite(every.positions).all()
+    assert every.share.sum() == pytest.approx(1)
     found = pf.function_space_pca(stored, components=min(n, 2))
     values = np.array([np.asarray(one).astype(float) for one in stored])
     positions, shares = oracle.positions_and_shares(values, min(n, 2))
@@ -298,6 +302,19 @@ def test_a_second_analysis_reads_no_losses_and_tells_the_same(
     assert kept_problems.equals(problems)
 
 
+def test_a_checkpoint_of_another_shape_has_a_space_of_its_own_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(1, 6):
+        np.save(tmp_path / f"step{step}.npy", np.random.default_rng(step).normal(3, 1, (2, 5 if step == 3 else 9)))
+    where = {"path": f"{tmp_path}/step{{step}}.npy", "axes": "batch pos", "cache": tmp_path / "kept"}
+    table = pf.open(**where).function_space(tokens="all")
+    assert sorted(table.filter(component=1)["step"]) == [1, 2, 3, 4, 5]
+    assert table.filter(step=3)["value"].to_list() == [0.0]
+    monkeypatch.setattr("phaseflow.analysis.function_space.function_space", None)
+    assert pf.open(**where).function_space(tokens="all").equals(table)
+
+
 def test_another_choice_of_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pf.open(two_runs(tmp_path)).function_space(tokens="one")
     pf.open(tmp_path).function_space(tokens="all", seed=5)
@@ -351,7 +368,9 @@ def test_what_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
     (damaged,) = (tmp_path / "runs" / "b" / "tensors").glob("*1000-*")
     content = damaged.read_bytes()
     damaged.write_bytes(content[:100])
-    assert pf.open(tmp_path / "runs").function_space(tokens="all").height < whole.height
+    less = pf.open(tmp_path / "runs").function_space(tokens="all")
+    assert less.height < whole.height
+    assert less["step"].max() > 1000  # checkpoints of no use come after it
     damaged.write_bytes(content)
     assert pf.open(tmp_path / "runs").function_space(tokens="all").equals(whole)
 

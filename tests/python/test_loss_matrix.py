@@ -36,6 +36,13 @@ def test_a_bandwidth_averages_as_in_the_score() -> None:
     np.testing.assert_allclose(found[:, 0, 1], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("bandwidth", [10.0, 100.0, 1e4, 1e300])
+def test_a_window_ends_with_the_context_however_wide_it_is(bandwidth: float) -> None:
+    # Every window holds the whole context.
+    found = pf.in_context_learning_matrix(np.random.default_rng(0).normal(size=(3, 5)), [1, 3, 5], bandwidth=bandwidth)
+    np.testing.assert_array_equal(found, np.zeros((3, 3)))
+
+
 def test_a_nan_reaches_only_the_pairs_of_its_token() -> None:
     per_token_loss = np.ones((2, 5))
     per_token_loss[1, 3] = np.nan

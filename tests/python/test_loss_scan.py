@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from phaseflow import _core
 from phaseflow._core import StoredTensor
+from phaseflow.analysis import tables
 from phaseflow.analysis.loss_scan import of_array
 from phaseflow.analysis.measures import InContextLearning
 from phaseflow.exceptions import CorruptArchiveError, DtypeError, ParameterError, ShapeError
@@ -186,6 +187,8 @@ def test_what_is_compared_in_a_context_ends_with_it() -> None:
         assert measure.tokens(context) == {"early": 20, "late": late, "bandwidth": 0.1}
         assert measure.compared(context) == (20, late, 0.1)
     InContextLearning(early=700, late=2800).check()
+    assert InContextLearning().applies((4, 200))
+    assert not InContextLearning().applies((4, 199))
 
 
 def test_rows_come_by_step_and_probe_however_they_are_read(tmp_path: Path) -> None:
@@ -200,6 +203,37 @@ def test_rows_come_by_step_and_probe_however_they_are_read(tmp_path: Path) -> No
         (step, probe, token) for step in (3, 20, 100) for probe in "abc" for token in (1, 2, 3)
     ]
     assert (found["value"] == found["step"]).all()
+
+
+def test_every_step_of_many_has_its_row_and_all_bytes_are_told(tmp_path: Path) -> None:
+    n_steps = 2 * tables.MOST_TENSORS + 3
+    for step in range(n_steps):
+        # Every third is stored column by column, and so decoded.
+        np.save(tmp_path / f"step{step}.npy", np.full((2, 3), step, np.float32, order="F" if step % 3 else "C"))
+    told: list[tuple[int, int]] = []
+    archive = pf.open(
+        f"{tmp_path}/step{{step}}.npy", axes="batch pos", progress=lambda _, done, total: told.append((done, total))
+    )
+    assert archive.position_losses()["value"].to_list() == [step for step in range(n_steps) for _ in range(3)]
+    assert told == sorted(told)
+    assert told[-1] == (24 * n_steps, 24 * n_steps)
+
+
+def test_what_could_not_be_read_beside_what_could_is_tried_again(tmp_path: Path) -> None:
+    for probe in "ab":
+        np.save(tmp_path / f"{probe}-step1.npy", np.ones((4, 10)))
+    where = {
+        "path": {f"loss/{probe}": f"{tmp_path}/{probe}-step{{step}}.npy" for probe in "ab"},
+        "axes": "batch pos",
+        "cache": tmp_path / "kept",
+    }
+    archive, file = pf.open(**where), tmp_path / "b-step1.npy"
+    whole, times = file.read_bytes(), file.stat()
+    file.write_bytes(whole[:-1])
+    assert set(archive.position_losses()["probe"]) == {"a"}
+    file.write_bytes(whole)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert set(pf.open(**where).position_losses()["probe"]) == {"a", "b"}
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import phaseflow as pf
 from oracles import token_change as oracle
 from phaseflow import _core
+from phaseflow.metrics import _token_scan
 from strategies import DTYPES, laid_out
 
 STEPS = np.unique(np.round(np.geomspace(10, 10_000, 70))).astype(float)
@@ -196,6 +197,26 @@ def test_tokens_that_cannot_be_tested_are_as_good_as_absent() -> None:
     found, alone = (changes(one, STEPS, fdr=1.0) for one in (half, losses[:, :, 1::2]))
     for name in ("p_value", "q_value", "height", "size"):
         np.testing.assert_array_equal(found[name], alone[name])
+
+
+def test_q_values_are_those_of_all_tokens_that_could_be_tested() -> None:
+    losses = smooth_losses(20, 50)
+    losses[40:, :2] -= 1.5
+    losses[3, 19, 7] = np.nan
+    found = changes(losses, STEPS, fdr=1.0)
+    assert found.height == 999
+    np.testing.assert_array_equal(found["q_value"], pf.q_values(found["p_value"]))
+    few = changes(losses, STEPS, fdr=0.05)
+    assert 50 < few.height < 200
+    assert few.equals(found.filter(pl.col("q_value") <= 0.05))
+
+
+def test_tokens_read_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = smooth_losses(20, 30, wander=1.0)
+    whole = changes(losses, STEPS, fdr=1.0)
+    for chunk in (1, 77, 599):
+        monkeypatch.setattr(_token_scan, "CHUNK", chunk)
+        assert changes(losses, STEPS, fdr=1.0).equals(whole)
 
 
 def test_a_part_of_the_tokens_is_scanned_as_in_the_whole() -> None:

@@ -173,9 +173,10 @@ def in_context_learning_matrix(
     width = _inputs.real("bandwidth", bandwidth)
     if not 0.0 <= width < math.inf:
         raise ParameterError(f"bandwidth is {bandwidth}, expected a finite number that is not negative")
-    reach = math.exp(width / 2)
-    first = np.maximum(np.ceil(tokens / reach).astype(np.int64), 1) - 1
-    last = np.minimum(np.floor(tokens * reach).astype(np.int64), context)
+    # Wider than any context; a larger number has no exponential.
+    reach = math.exp(min(width / 2, 100.0))
+    first = np.maximum(np.ceil(tokens / reach), 1).astype(np.int64) - 1
+    last = np.minimum(np.floor(tokens * reach), context).astype(np.int64)
     levels = np.empty((*mean.shape[:-1], len(tokens)))
     for index, (start, end) in enumerate(zip(first, last, strict=True)):
         levels[..., index] = mean[..., start:end].mean(axis=-1)
