@@ -76,6 +76,15 @@ def test_corrected_intervals_agree_with_their_definitions(method: str, n: int, l
     np.testing.assert_allclose(found, oracle.in_context_learning_interval(per_token_loss, **arguments), rtol=1e-8)
 
 
+@pytest.mark.parametrize("n", [5, 12, 37])
+def test_resamples_that_tie_with_the_mean_count_half(n: int) -> None:
+    # Whole differences: the means of many resamples are the data's to the last bit.
+    per_token_loss = np.random.default_rng(n).integers(0, 3, (3, n, 2)).astype(float)
+    arguments = {"early": 1, "late": 2, "level": 0.9, "resamples": 400, "seed": n, "method": "bca"}
+    found = pf.in_context_learning_interval(per_token_loss, **arguments)
+    np.testing.assert_allclose(found, oracle.in_context_learning_interval(per_token_loss, **arguments), rtol=1e-8)
+
+
 def test_the_three_methods_agree_where_there_are_many_examples() -> None:
     per_token_loss = np.random.default_rng(0).normal(size=(4000, 2))
     ends = [
@@ -171,6 +180,15 @@ def test_a_nan_spoils_its_own_checkpoint_only():
 
 
 # Refusals
+
+
+def test_windows_with_a_single_token_in_common_meet() -> None:
+    # A factor of 1.51 either way: tokens 3 to 6 and 6 to 12. Of 1.49: 3 to 5 and 6 to 11.
+    per_token_loss = np.random.default_rng(0).normal(size=(4, 20))
+    with pytest.raises(pf.exceptions.ParameterError, match="windows around tokens 4 and 8 that do not meet"):
+        pf.in_context_learning_score(per_token_loss, early=4, late=8, bandwidth=2 * np.log(1.51))
+    found = pf.in_context_learning_score(per_token_loss, early=4, late=8, bandwidth=2 * np.log(1.49))
+    assert found == pytest.approx((per_token_loss[:, 5:11].mean(1) - per_token_loss[:, 2:5].mean(1)).mean())
 
 
 @pytest.mark.parametrize("measure", [pf.in_context_learning_score, pf.in_context_learning_interval])

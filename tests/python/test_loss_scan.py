@@ -1,6 +1,7 @@
 """Stored losses read in tasks by several threads: the bits of the losses in memory, cached and cold, and what goes wrong."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_dtypes
@@ -217,6 +218,24 @@ def test_every_step_of_many_has_its_row_and_all_bytes_are_told(tmp_path: Path) -
     assert archive.position_losses()["value"].to_list() == [step for step in range(n_steps) for _ in range(3)]
     assert told == sorted(told)
     assert told[-1] == (24 * n_steps, 24 * n_steps)
+
+
+def test_bytes_that_are_read_in_place_come_after_those_that_were_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = _core.scan_losses
+
+    def telling(tensors: list, tokens: list, keep: bool, threads: int | None, on_bytes: Callable) -> list:
+        on_bytes(10)
+        return real(tensors, tokens, keep, threads, on_bytes)
+
+    monkeypatch.setattr(_core, "scan_losses", telling)
+    for step in (1, 2):
+        np.save(tmp_path / f"step{step}.npy", np.ones((2, 3), np.float32, order="F" if step == 2 else "C"))
+    told: list[int] = []
+    progress = lambda _, done, total: told.append(done)  # noqa: E731
+    pf.open(f"{tmp_path}/step{{step}}.npy", axes="batch pos", progress=progress).position_losses()
+    assert told == [24, 34, 48]
 
 
 def test_what_could_not_be_read_beside_what_could_is_tried_again(tmp_path: Path) -> None:

@@ -71,27 +71,13 @@ impl Grid {
 
     /// Shares of the variances [`WANDER`] among the tokens whose estimates are `wander`.
     fn population(&self, wander: &[u8], seed: u64, cancel: &Cancel) -> Result<[f64; WANDER.len()]> {
-        let measured = shares(wander);
         let mut estimated = Vec::new();
         for variance in 0..WANDER.len() {
             let certain = std::array::from_fn(|index| f64::from(index == variance));
             let trials = self.simulate(TRIALS, &certain, seed ^ (1 + variance as u64), cancel)?;
             estimated.push(shares(&trials.wander));
         }
-        let mut population = [1.0 / WANDER.len() as f64; WANDER.len()];
-        for _ in 0..ROUNDS {
-            let mut next = [0.0; WANDER.len()];
-            for (estimate, share) in measured.iter().enumerate() {
-                let all: f64 = population.iter().zip(&estimated).map(|(part, row)| part * row[estimate]).sum();
-                if all > 0.0 {
-                    for (variance, part) in next.iter_mut().enumerate() {
-                        *part += share * population[variance] * estimated[variance][estimate] / all;
-                    }
-                }
-            }
-            population = next;
-        }
-        Ok(population)
+        Ok(likeliest(&shares(wander), &estimated))
     }
 
     /// Scans tokens without a break, whose variances of the wander have the shares `population`.
@@ -110,6 +96,25 @@ impl Grid {
         };
         self.scan_made_up(tokens.div_ceil(LANES), fill, cancel)
     }
+}
+
+/// The shares of the true variances under which the `measured` shares of estimates are likeliest; `estimated` holds, for
+/// each true variance, how often each estimate comes from it.
+fn likeliest(measured: &[f64; WANDER.len()], estimated: &[[f64; WANDER.len()]]) -> [f64; WANDER.len()] {
+    let mut population = [1.0 / WANDER.len() as f64; WANDER.len()];
+    for _ in 0..ROUNDS {
+        let mut next = [0.0; WANDER.len()];
+        for (estimate, share) in measured.iter().enumerate() {
+            let all: f64 = population.iter().zip(estimated).map(|(part, row)| part * row[estimate]).sum();
+            if all > 0.0 {
+                for (variance, part) in next.iter_mut().enumerate() {
+                    *part += share * population[variance] * estimated[variance][estimate] / all;
+                }
+            }
+        }
+        population = next;
+    }
+    population
 }
 
 /// How often each index of [`WANDER`] occurs.
@@ -146,5 +151,42 @@ impl Null {
             return (n / TAIL) as f64 / n as f64 * (-(statistic - start) / excess).exp();
         }
         (n - self.statistics.partition_point(|x| *x < statistic)) as f64 / n as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_population_is_found_behind_blurred_estimates() {
+        // Three of four estimates are right, the others spread over all the rest.
+        let estimated: [[f64; 6]; 6] =
+            std::array::from_fn(|truth| std::array::from_fn(|seen| if seen == truth { 0.75 } else { 0.05 }));
+        let truth = [0.5, 0.0, 0.3, 0.2, 0.0, 0.0];
+        let measured =
+            std::array::from_fn(|seen| (0..6).map(|variance| truth[variance] * estimated[variance][seen]).sum());
+        for (found, expected) in likeliest(&measured, &estimated).iter().zip(truth) {
+            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_p_value_is_the_share_of_simulated_statistics_at_or_above_it() {
+        let steps: Vec<f64> = (0..30).map(|index| 10.0 * 1.2_f64.powi(index)).collect();
+        let null = Grid::new(&steps).unwrap().null(&[0, 0, 2], 10_000, 7, &Cancel::new()).unwrap();
+        let n = null.statistics.len();
+        assert_eq!(n, 10_000);
+        for above in [n, n / 2, n / 100, n / TAIL + 1] {
+            let share = above as f64 / n as f64;
+            assert_eq!(null.p_value(null.statistics[n - above]), share);
+            // Between two of them it is that of the larger.
+            assert_eq!(null.p_value(null.statistics[n - above].next_down()), share);
+        }
+        // The largest 1 in 500 are an exponential: as many as there are where it begins, e times fewer their mean excess on.
+        let largest = &null.statistics[n - n / TAIL..];
+        let excess = largest.iter().map(|x| x - largest[0]).sum::<f64>() / largest.len() as f64;
+        assert_eq!(null.p_value(largest[0]), 0.002);
+        assert!((null.p_value(largest[0] + excess) - 0.002 / std::f64::consts::E).abs() < 1e-9);
     }
 }
