@@ -205,18 +205,6 @@ mod tests {
     }
 
     #[test]
-    fn functions_that_hardly_differ_over_a_short_span_are_orthonormal_too() {
-        let steps: Vec<f64> = (0..30).map(|index| 1000.0 + 10.0 * f64::from(index)).collect();
-        for level in Grid::new(&steps).unwrap().levels {
-            for (i, a) in level.base.iter().enumerate() {
-                for (j, b) in level.base.iter().enumerate() {
-                    assert!((dot(a, b) - f64::from(i == j)).abs() < 1e-13, "{i} {j} {}", dot(a, b));
-                }
-            }
-        }
-    }
-
-    #[test]
     fn whitening_makes_wander_and_noise_the_identity() {
         // Σ = 1 + wander · min(u_s, u_t) from the first checkpoint on; W Σ W' = 1, column by column.
         let grid = Grid::new(&thirty()).unwrap();

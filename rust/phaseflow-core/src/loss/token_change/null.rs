@@ -172,6 +172,13 @@ mod tests {
     }
 
     #[test]
+    fn a_uniform_number_draws_a_variance_by_its_share() {
+        let population = [0.5, 0.0, 0.3, 0.2, 0.0, 0.0];
+        let drawn = [0.0, 0.49, 0.51, 0.79, 0.81, 1.0].map(|uniform| drawn(&population, uniform));
+        assert_eq!(drawn, [0.0, 0.0, 2.0, 2.0, 8.0, 8.0]);
+    }
+
+    #[test]
     fn a_p_value_is_the_share_of_simulated_statistics_at_or_above_it() {
         let steps: Vec<f64> = (0..30).map(|index| 10.0 * 1.2_f64.powi(index)).collect();
         let null = Grid::new(&steps).unwrap().null(&[0, 0, 2], 10_000, 7, &Cancel::new()).unwrap();
