@@ -87,6 +87,16 @@ def test_a_wider_window_is_less_noisy_in_the_middle():
 # Edges
 
 
+def test_at_the_end_of_the_context_the_slope_of_a_curved_loss_is_that_of_a_little_earlier():
+    # Of a loss ln(i)^2 / 2 the slope is ln(i); the last window is half a window.
+    x = np.log(np.arange(1, 2001))
+    for bandwidth in (0.25, 0.5):
+        found = pf.loss_log_derivative(x[None] ** 2 / 2, bandwidth=bandwidth)
+        inside = slice(200, int(2000 * math.exp(-bandwidth / 2)) - 1)
+        np.testing.assert_allclose(found[inside], x[inside], atol=0.03 * bandwidth)
+        assert found[-1] == pytest.approx(x[-1] - bandwidth / 4, abs=0.03 * bandwidth)
+
+
 def test_a_position_that_is_the_same_in_all_examples_makes_the_weights_equal():
     rng = np.random.default_rng(4)
     per_token_loss = rng.random((30, 10))

@@ -217,6 +217,10 @@ def in_context_learning_interval(
 
     The studentized interval is wider for it: by 29, 11, 4, 2 and 0 % of the percentile interval on normal differences.
 
+    Resample ``r`` draws as many examples as there are, example ``floor(u n / 2^64)`` for each of SplitMix64's next
+    outputs ``u``. It starts at ``f(s XOR r 0x9E3779B97F4A7C15)``, with ``s`` its first output from ``seed`` and ``f``
+    its finalizer. Quantiles of the resamples are linear between order statistics.
+
     Parameters
     ----------
     per_token_loss : array (..., batch, pos)

@@ -24,7 +24,9 @@ def loss_log_derivative(
 
     At small indices that window holds fewer than three tokens. It is then widened to the three nearest (``i - 1`` to
     ``i + 1``, the first or last three at the ends), so below about ``2 / bandwidth`` the slope is that between
-    neighbours, noisier and over more of ``ln(i)`` than asked for. Where a standard error in the window is 0 or
+    neighbours, noisier and over more of ``ln(i)`` than asked for. At the end of the context the window is cut off, and
+    the slope is that of the middle of what is left: where the loss is curved, as of an index ``bandwidth / 4`` earlier
+    in ``ln(i)``. Where a standard error in the window is 0 or
     undefined (one example, or equal losses as at a token that is the same in all examples) the weights are equal.
 
     Parameters

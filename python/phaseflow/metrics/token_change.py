@@ -78,11 +78,12 @@ def token_changes(
     the noise from checkpoint to checkpoint is the same for confident and for unlikely tokens, while in the loss its
     variance differs 20,000-fold. A drop from 0.02 to 0.002 nats can be certain, too; ``size`` tells.
 
-    Simulated, 8,000 tokens without a break on 70 log-spaced checkpoints, random walks of 0 to 36 noise variances a
-    decade: p-values below 0.05 came 0.9 to 1.1 times as often as they should, below 0.01 0.9 to 1.2 times. Of 5,000
-    tokens 1 % dropping by six noise deviations, each at a step of its own, 99 % were found (63 % where all tokens
-    wander by 4 noise variances a decade) and 5 % of those found were false; by three deviations 18 %, and none of
-    tokens that wander so (``benches/token_changes.py``).
+    Simulated, 20 sets of 5,000 tokens on 70 log-spaced checkpoints, random walks of 0 to 36 noise variances a decade,
+    1 % of the tokens dropping at a step of their own (``benches/token_changes.py --calibrate 20``). Of the others
+    p-values below 0.05 came 0.9 to 1.1 times as often as they should, below 0.01 0.8 to 1.1 times. Of drops by six
+    noise deviations 99 % were found, 63 % where all tokens wander by 4 noise variances a decade; of those found 4 to
+    6 % were false on average, 12 % in the worst set. Of drops by three deviations 16 % were found, and hardly any of
+    tokens that wander so.
 
     The tokens of a run share its weights and so their noise: the false breaks of a run may come
     together at one checkpoint. The procedure holds the mean rate under such positive dependence, not its spread.
