@@ -115,7 +115,9 @@ def test_what_chance_gives_adds_up_to_what_was_found(archive: pf.Archive) -> Non
 
 
 def test_typical_tokens_are_of_the_burst_and_of_different_kinds(archive: pf.Archive) -> None:
-    typical = typical_tokens(archive.token_changes(), archive.token_bursts(), n=4)
+    typical = archive.burst_tokens(n=4)
+    assert typical.equals(typical_tokens(archive.token_changes(), archive.token_bursts(), n=4))
+    assert archive.burst_tokens(n=2, seed=1).height == 2
     assert typical.height == 4
     assert typical["token"].n_unique() == 4
     assert (typical["burst"] == 1).all()

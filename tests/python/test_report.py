@@ -57,7 +57,7 @@ def test_the_typical_tokens_of_a_burst_are_shown_in_their_text(tmp_path: Path) -
             recorder.log(int(step), per_token_loss={"text": losses})
     html = pf.report(tmp_path, tmp_path / "report.html").read_text()
     assert "<h2>Typical tokens of each burst</h2>" in html
-    shown = re.findall(r"<mark>(.*?)</mark></td><td class=\"number\">(\S+) → (\S+)</td>", html)
+    shown = re.findall(r"<mark>(.*?)</mark></td><td><svg .*?</svg></td><td class=\"number\">(\S+) → (\S+)</td>", html)
     assert 1 <= len(shown) <= 4
     for text, before, after in shown:
         assert re.fullmatch(r"&lt;\d&gt;", text)

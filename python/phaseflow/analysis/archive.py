@@ -292,6 +292,17 @@ class Archive:
         found = self._token_changes(fdr, first_step, seed)
         return bursts.token_bursts(found.changes, found.places)
 
+    def burst_tokens(
+        self, *, n: int = 5, fdr: float = 0.05, first_step: float | None = None, seed: int = 0
+    ) -> pl.DataFrame:
+        """What breaks in each burst: its ``n`` surest drops, at most one a token id.
+
+        The number of the burst, as in :meth:`token_bursts`, and the columns of :meth:`token_changes`, whose parameters
+        the others are.
+        """
+        where: dict[str, Any] = {"fdr": fdr, "first_step": first_step, "seed": seed}
+        return bursts.typical_tokens(self.token_changes(**where), self.token_bursts(**where), n=n)
+
     def _token_changes(self, fdr: float, first_step: float | None, seed: int) -> tokens_of.TokenChanges:
         key = (fdr, first_step, seed)
         if key not in self._tokens:

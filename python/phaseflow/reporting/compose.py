@@ -11,6 +11,7 @@ from phaseflow import schema
 from phaseflow.analysis import Archive, open
 from phaseflow.analysis.bursts import typical_tokens
 from phaseflow.analysis.phase_changes import PREFIX_MATCHING
+from phaseflow.analysis.trajectories import trajectories
 from phaseflow.archive import ForeignRun
 from phaseflow.reporting import figures, function_space, page, token_breaks, words
 
@@ -82,7 +83,8 @@ def sections(archive: Archive, verdicts: pl.DataFrame, command: str | None) -> I
     for number, (title, caption, figure) in enumerate(drawings(archive, windows, induction), start=1):
         yield page.figure_html(figure, number=number, title=title, caption=caption)
     changes, bursts = tokens_of_text(archive)
-    yield token_breaks.examples_html(typical_tokens(changes, bursts), bursts)
+    typical = typical_tokens(changes, bursts)
+    yield token_breaks.examples_html(typical, bursts, trajectories(archive.runs, typical))
     yield changes_section(archive.phase_changes())
     yield problems_section(archive.problems)
     yield settings_section(archive, command)

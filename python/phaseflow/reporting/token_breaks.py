@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -11,7 +11,9 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from phaseflow import schema
+from phaseflow.analysis.trajectories import Token, Trajectory
 from phaseflow.reporting.figures import Windows, shade
+from phaseflow.reporting.sparkline import sparkline
 from phaseflow.reporting.style import INK, LAYER_COLOURS, MUTED, log_steps, rgba, styled
 
 REPEATED, OTHER = LAYER_COLOURS[0], LAYER_COLOURS[4]
@@ -120,7 +122,7 @@ def sentences(changes: pl.DataFrame, bursts: pl.DataFrame) -> Iterator[str]:
         yield f"{sentence}."
 
 
-def examples_html(typical: pl.DataFrame, bursts: pl.DataFrame) -> str:
+def examples_html(typical: pl.DataFrame, bursts: pl.DataFrame, curves: Mapping[Token, Trajectory]) -> str:
     """The surest drops of the largest bursts, in their text; nothing where no probe has a vocabulary."""
     typical = typical.drop_nulls(schema.TEXT)
     where = [schema.RUN, schema.PROBE, schema.BURST]
@@ -138,16 +140,17 @@ def examples_html(typical: pl.DataFrame, bursts: pl.DataFrame) -> str:
         if rows.is_empty():
             continue
         title = f"{span[schema.RUN]}, steps {span[schema.START]:,.0f} – {span[schema.END]:,.0f}"
-        body.append(f'<tr><th colspan="4">{escape(title)}: {span[schema.FALLS]:,} drops</th></tr>')
-        body += [example(row) for row in rows.iter_rows(named=True)]
+        body.append(f'<tr><th colspan="5">{escape(title)}: {span[schema.FALLS]:,} drops</th></tr>')
+        body += [example(row, curves) for row in rows.iter_rows(named=True)]
     if not body:
         return ""
     head = (
-        '<tr><th>text, and the token</th><th class="number">loss before → after</th>'
+        '<tr><th>text, and the token</th><th>loss over training</th><th class="number">loss before → after</th>'
         '<th class="number">last step before – first after</th><th class="number">repeated tokens</th></tr>'
     )
     note = (
-        "The surest drops of each of the largest bursts. <em>Repeated tokens</em>: length of the passage, up to and "
+        "The surest drops of each of the largest bursts. <em>Loss over training</em>: of that one token, from 0 up, "
+        "over the log of the step; marked: where it breaks. <em>Repeated tokens</em>: length of the passage, up to and "
         "with this token, that stood earlier in the same example."
     )
     return (
@@ -157,11 +160,13 @@ def examples_html(typical: pl.DataFrame, bursts: pl.DataFrame) -> str:
     )
 
 
-def example(row: dict[str, Any]) -> str:
-    """One token in its text."""
+def example(row: dict[str, Any], curves: Mapping[Token, Trajectory]) -> str:
+    """One token in its text, and its loss."""
+    steps, losses = curves[row[schema.RUN], row[schema.PROBE], row[schema.EXAMPLE], row[schema.TOKEN_INDEX]]
+    curve = sparkline(steps.tolist(), losses.tolist(), start=row[schema.START], end=row[schema.END])
     before, token = visible(row[schema.CONTEXT])[-SHOWN_CONTEXT:], visible(row[schema.TEXT])
     return (
-        f'<tr><td class="text">…{escape(before)}<mark>{escape(token)}</mark></td>'
+        f'<tr><td class="text">…{escape(before)}<mark>{escape(token)}</mark></td><td>{curve}</td>'
         f'<td class="number">{row[schema.BEFORE]:.2f} → {row[schema.AFTER]:.2f}</td>'
         f'<td class="number">{row[schema.START]:,.0f} – {row[schema.END]:,.0f}</td>'
         f'<td class="number">{row[schema.REPEAT_LENGTH]:,}</td></tr>'
