@@ -3,7 +3,8 @@
 python benches/online_detection.py             # about a minute
 python benches/online_detection.py --series 20
 
-False alarms: series of 1000 samples without a change, with independent, heavy-tailed and autocorrelated noise. Steps:
+False alarms: series of 1000 samples without a change, as each model takes them, and with independent, heavy-tailed and
+autocorrelated noise. Steps:
 of several sizes, in standard deviations of the noise, after 100 of 160 samples; median delay and mean distance.
 """
 
@@ -21,6 +22,11 @@ NOISES = {
     "AR(1) 0.3": (0.3, None),
     "AR(1) 0.6": (0.6, None),
 }
+OWN = {
+    **dict.fromkeys(("normal", "student", "autoregressive", "linear"), lambda random: random.normal(0, 1, 1000)),
+    "poisson": lambda random: random.poisson(5.0, 1000).astype(float),
+    "bernoulli": lambda random: (random.random(1000) < 0.3).astype(float),
+}
 SIZES = (1.0, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -29,7 +35,7 @@ def main():
     parser.add_argument("--series", type=int, default=100, help="simulated series of each kind")
     parser.add_argument("--record", default="online_detection", help="name of the file under benches/record")
     options = parser.parse_args()
-    cases = [false_alarms(options.series), steps(options.series), speed()]
+    cases = [own_noise(options.series), false_alarms(options.series), steps(options.series), speed()]
     write_record(options.record, cases)
 
 
@@ -45,6 +51,17 @@ def noise(random, n_samples, rho=0.0, freedom=None):
 def announced(y, observation="normal"):
     detector = pf.OnlineDetector(observation)
     return [change for x, value in enumerate(y) if (change := detector.update(x, value))]
+
+
+def own_noise(n_series):
+    print(
+        f"\nof {n_series} series of 1000 samples as each model takes them, without a change, those with an announcement"
+    )
+    rows = {}
+    for model, draw in OWN.items():
+        rows[model] = sum(bool(announced(draw(np.random.default_rng(seed)), model)) for seed in range(n_series))
+        print(f"  {model:20s} {rows[model]:6d}")
+    return {"case": "own noise", "series": n_series, "samples": 1000, "series with an announcement": rows}
 
 
 def false_alarms(n_series):

@@ -100,3 +100,33 @@ def test_a_real_shift_is_a_change_with_a_wild_sample_before_it_too(size):
         assert found.lower <= 100 <= found.upper + 1
         assert found.noticed <= 106
     assert others <= 1
+
+
+# What is announced at without saying so
+
+
+@pytest.mark.parametrize(
+    ("observation", "draw"),
+    [
+        ("student", lambda random: random.normal(0, 1, 1000)),
+        ("poisson", lambda random: random.poisson(5.0, 1000)),
+        ("bernoulli", lambda random: random.random(1000) < 0.3),
+    ],
+)
+def test_even_samples_are_announced_as_a_change_in_few_of_many_series(observation, draw):
+    # Stated: at most 1 in 25 series of 1000 samples; at 0.95 it is .11, .10 and .20 of them (400 series).
+    def alarms(**certainty):
+        found = 0
+        for seed in range(40):
+            detector = pf.OnlineDetector(observation, **certainty)
+            found += any(detector.update(x, value) for x, value in enumerate(draw(np.random.default_rng(seed))))
+        return found
+
+    assert alarms() < min(alarms(certainty=0.95), 4)
+
+
+def test_a_certainty_that_is_given_is_kept_with_the_state():
+    assert pf.OnlineDetector("student").state()["options"]["certainty"] == 0.995
+    assert pf.OnlineDetector("normal").state()["options"]["certainty"] == 0.95
+    given = pf.OnlineDetector("student", certainty=0.9).state()
+    assert pf.OnlineDetector.from_state(given).state()["options"]["certainty"] == 0.9
