@@ -152,6 +152,7 @@ def test_the_first_step_asked_for_and_the_fewest_checkpoints_are_among_those_tes
     [
         ({"fdr": 0.0}, "fdr is 0.0, expected above 0"),
         ({"first_step": float("nan")}, "first_step is nan, expected a step from 0 on"),
+        ({"first_step": -1}, "first_step is -1, expected a step from 0 on"),
         ({"first_step": "all"}, "first_step is 'all', expected a number"),
         ({"seed": -1}, "seed is -1, expected an integer from 0 on"),
         ({"seed": 1.5}, "seed is 1.5, expected an integer"),

@@ -362,15 +362,20 @@ def test_runs_under_other_names_keep_their_space(tmp_path: Path, monkeypatch: py
     assert problems["run"].to_list() == ["b", "a, b"]
 
 
-def test_what_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", ["before", "after"])
+def test_what_cannot_be_read_is_tried_again(tmp_path: Path, opened: str) -> None:
     whole = pf.open(two_runs(tmp_path / "runs")).function_space(tokens="all")
     shutil.rmtree(tmp_path / "runs" / "a" / "derived")
     (damaged,) = (tmp_path / "runs" / "b" / "tensors").glob("*1000-*")
     content = damaged.read_bytes()
+    # A damaged file is left out when it is opened; one that is damaged later is found when it is read.
+    archive = pf.open(tmp_path / "runs")
+    if opened == "before":
+        assert archive.runs[1].steps[-3:] == [1000, 2000, 3000]
     damaged.write_bytes(content[:100])
-    less = pf.open(tmp_path / "runs").function_space(tokens="all")
+    less = (archive if opened == "before" else pf.open(tmp_path / "runs")).function_space(tokens="all")
     assert less.height < whole.height
-    assert less["step"].max() > 1000  # checkpoints of no use come after it
+    assert less["step"].max() > 1000  # a checkpoint of no use comes after it, and a good one
     damaged.write_bytes(content)
     assert pf.open(tmp_path / "runs").function_space(tokens="all").equals(whole)
 
