@@ -93,13 +93,41 @@ def calibrate(seeds):
         for drop in (3.0, 6.0):
             rows = [one_set(seed, steps, gaps, wander, drop) for seed in range(seeds)]
             print(f"{wander:6g} {drop:4g}   " + "  ".join(f"{value:.3f}" for value in np.mean(rows, axis=0)))
+    print("no wander, drops of six deviations, noise of other kinds than the test takes it for: the same numbers")
+    for kind in KINDS:
+        rows = [one_set(seed, steps, gaps, 0.0, 6.0, kind=kind) for seed in range(seeds)]
+        print(f"{kind:40s}" + "  ".join(f"{value:.3f}" for value in np.mean(rows, axis=0)))
 
 
-def one_set(seed, steps, gaps, wander, drop, n=5000, noise=0.3):
+def changing(first, last):
+    """Deviations that change linearly from the first checkpoint to the last."""
+    return lambda rng, shape: rng.normal(size=shape) * np.linspace(first, last, shape[0])[:, None]
+
+
+def autoregressive(rng, shape):
+    noise = rng.normal(size=shape)
+    for at in range(1, shape[0]):
+        noise[at] = 0.5 * noise[at - 1] + np.sqrt(0.75) * noise[at]
+    return noise
+
+
+KINDS = {
+    "normal": changing(1, 1),
+    "Student's t, 5 degrees of freedom": lambda rng, shape: rng.standard_t(5, shape) / np.sqrt(5 / 3),
+    "Student's t, 3 degrees of freedom": lambda rng, shape: rng.standard_t(3, shape) / np.sqrt(3),
+    "AR(1) 0.5 from checkpoint to checkpoint": autoregressive,
+    "grows by half": changing(0.8, 1.2),
+    "grows threefold": changing(0.5, 1.5),
+    "shrinks by a third": changing(1.2, 0.8),
+    "shrinks threefold": changing(1.5, 0.5),
+}
+
+
+def one_set(seed, steps, gaps, wander, drop, n=5000, noise=0.3, kind="normal"):
     rng = np.random.default_rng(seed)
     odds = rng.uniform(0, 5, n) + rng.uniform(0, 3, n) * (steps[:, None] / steps[0]) ** -rng.choice([0.25, 0.5], n)
     odds += np.cumsum(gaps * rng.normal(0, np.sqrt(wander) * noise, (len(steps), n)), axis=0)
-    odds += rng.normal(0, noise, odds.shape)
+    odds += noise * KINDS[kind](rng, odds.shape)
     chosen = rng.choice(n, n // 100, replace=False)
     for token in chosen:
         odds[rng.integers(12, len(steps) - 8) :, token] -= drop * noise

@@ -261,7 +261,8 @@ class Archive:
         Parameters
         ----------
         fdr : float
-            Expected share of false breaks among the rows of one probe of one run; 1 gives every token.
+            Expected share of false breaks among the rows of one probe of one run, as far as the noise is what the test
+            takes it for; 1 gives every token.
         first_step : float, optional
             Checkpoints before it are not used; by default those before a thousandth of the last step.
         seed : int

@@ -88,6 +88,14 @@ def token_changes(
     The tokens of a run share its weights and so their noise: the false breaks of a run may come
     together at one checkpoint. The procedure holds the mean rate under such positive dependence, not its spread.
 
+    The noise is taken to be normal and equally strong at all checkpoints. Where it is not, more of what is found is
+    false than the rate says. In 14 such sets, without wander, with drops by six deviations: 10 % with Student's noise
+    of 5 degrees of freedom, 28 % of 3; 8 % where its deviation grows by half over the checkpoints, 23 % threefold; 16 %
+    where it shrinks by a third and 61 % threefold, so beware of a learning rate that decays to nothing. Noise that is
+    correlated from checkpoint to checkpoint counts as wander and costs power alone (AR(1) 0.5: 1 % false, 76 % found).
+    On the demo's runs the deviation grows by two thirds up to step 300 and is even after that: normal noise of that
+    course makes it 7 %.
+
     References
     ----------
     Michaud 2023, *The Quantization Model of Neural Scaling*, arXiv 2303.13506, whose per-token curves show such drops.
