@@ -1,7 +1,5 @@
 """Changepoints of a signal: cost, search and penalty, freely combined where the search is exact for the cost."""
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -189,6 +187,7 @@ def detect(
     if not 0 < level < 1:
         raise ParameterError(f"level is {level}, expected between 0 and 1")
     there: NDArray[np.bool_] = np.logical_not(np.isnan(features).any(axis=1))
+    complete = bool(there.all())
     if len(features) and not there.any():
         raise ShapeError("signal has a NaN at every sample, needs at least 1 without")
     if np.isinf(features).any():
@@ -203,8 +202,8 @@ def detect(
                 "fill the gap, pass the parts one by one, or pass another cost"
             )
     changepoints, costs, price, noise_variance, autocorrelation, ran = _core.detect(
-        axis if there.all() else axis[there],
-        features if there.all() else features[there],
+        axis if complete else axis[there],
+        features if complete else features[there],
         cost=cost,
         search=search,
         penalty=penalty,
@@ -216,8 +215,7 @@ def detect(
         order=order,
         threads=threads,
     )
-    changepoints = np.flatnonzero(there)[changepoints]
-    bounds = np.array([0, *changepoints, len(features)])
+    changepoints = changepoints if complete else np.flatnonzero(there)[changepoints]
     if n_changepoints is not None:
         criterion, assumption = "number given", _GIVEN.format("given number of changepoints")
     elif isinstance(penalty, str):
@@ -231,7 +229,6 @@ def detect(
         changepoints=changepoints,
         x=axis,
         signal=features.copy(),
-        means=np.stack([features[start:end][there[start:end]].mean(axis=0) for start, end in pairwise(bounds)]),
         costs=costs,
         level=level,
         min_size=min_size,

@@ -32,8 +32,6 @@ class Segmentation:
         ``(sample,)``: the axis.
     signal
         ``(sample, feature)``: what was cut; missing samples are NaN.
-    means
-        ``(segment, feature)``: mean of the signal over every segment, without missing samples.
     costs
         ``(segment,)``: cost of every segment: in squared units of the signal for l2, biweight, linear and clinear, in
         its unit for l1, a number for the others.
@@ -59,7 +57,6 @@ class Segmentation:
     changepoints: NDArray[np.int64]
     x: NDArray[np.float64]
     signal: NDArray[np.float64]
-    means: NDArray[np.float64]
     costs: NDArray[np.float64]
     level: float
     min_size: int
@@ -77,6 +74,12 @@ class Segmentation:
         """``[start, end)`` of every segment, as sample indices."""
         bounds = [0, *self.changepoints.tolist(), len(self.x)]
         return list(pairwise(bounds))
+
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """``(segment, feature)``: mean of the signal over every segment, without missing samples."""
+        there: NDArray[np.bool_] = np.logical_not(np.isnan(self.signal).any(axis=1))
+        return np.stack([self.signal[start:end][there[start:end]].mean(axis=0) for start, end in self.segments])
 
     @property
     def exact(self) -> bool:

@@ -71,12 +71,19 @@ fn split(value: f64) -> (f64, f64) {
 pub(crate) struct PrefixSums(Vec<Pair>);
 
 impl PrefixSums {
+    /// The rounded sum and what it has lost run on apart (Neumaier 1974): a step waits for one addition in each of them,
+    /// not for a whole sum of pairs.
     pub(crate) fn new(terms: impl Iterator<Item = Pair>) -> Self {
-        let mut sum = Pair::default();
-        let mut sums = vec![sum];
+        let (mut sum, mut lost) = (0.0, 0.0);
+        let mut sums = Vec::with_capacity(terms.size_hint().0 + 1);
+        sums.push(Pair::default());
         sums.extend(terms.map(|term| {
-            sum = sum.plus(term);
-            sum
+            let next = sum + term.high;
+            let part = next - sum;
+            lost += (sum - (next - part)) + (term.high - part) + term.low;
+            sum = next;
+            // What is lost may be the larger of the two where large terms have cancelled.
+            Pair::from(sum).plus(Pair::from(lost))
         }));
         Self(sums)
     }

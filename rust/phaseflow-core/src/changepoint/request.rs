@@ -159,7 +159,10 @@ impl Request {
                 got: format!("{} then {} at index {index}", x[index - 1], x[index]),
             });
         }
-        if let Some(((sample, feature), &value)) = signal.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        // Where all are finite, which is quick to see, no index is asked for.
+        if !signal.iter().all(|value| value.is_finite())
+            && let Some(((sample, feature), &value)) = signal.indexed_iter().find(|(_, value)| !value.is_finite())
+        {
             return Err(Error::NotFinite { argument: "signal", index: format!("{sample}, {feature}"), value });
         }
         self.check_parameters()?;

@@ -27,7 +27,11 @@ impl L2 {
             row.iter().fold(Pair::default(), |sum, y| sum.plus(Pair::product(*y, *y)))
         };
         let largest = signal.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-        let squares = PrefixSums::new(signal.rows().into_iter().map(square));
+        let squares = if signal.ncols() == 1 {
+            PrefixSums::new(signal.iter().map(|y| Pair::product(*y, *y)))
+        } else {
+            PrefixSums::new(signal.rows().into_iter().map(square))
+        };
         Self { sums, squares, largest, bounds: OnceLock::new() }
     }
 }
