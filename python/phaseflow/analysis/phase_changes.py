@@ -124,7 +124,7 @@ def phase_changes(
     panels: list[tuple[pl.DataFrame, dict[str, Any]]] = [
         (as_curves(in_context, IN_CONTEXT_LEARNING), {"level": level}),
         (as_curves(matching, PREFIX_MATCHING), {"level": level, "fdr": level}),
-        (as_curves(loss_curve, LOSS), {"level": level, "variance": "auto"}),  # its noise falls with it
+        (as_curves(loss_curve, LOSS), {"level": level}),
     ]
     found = []
     for table, options in panels:

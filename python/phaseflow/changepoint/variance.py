@@ -1,98 +1,176 @@
-"""How the noise of a learning curve changes along it, read off the curve itself.
+"""How the noise of a learning curve changes along it, read off squares of what it has beside its smooth part.
 
-Residuals: each value less the cubic through its two neighbours on either side, over what independent noise of variance
-1 would give; smooth learning leaves next to nothing of it. Their logarithm is regressed on nothing, on the model's axis
-(noise that fades with time), on the logarithm of the curve's own level, and on that level (noise that fades with the
-loss); the regression is taken that explains enough to pay for its slope, or none.
+``ln variance = amplitude * profile``, with the profile one of a few over the model's axis u: a straight line (noise
+that fades as a power of the step), and steps from one level to another at places along the axis (noise that follows a
+loss that falls and then stays, or a window). They are those of the axis and not of the curve, and amplitudes are
+rounded to `STEP`, so that curves share what is prepared and simulated for them.
 
-A slope from a hundred logarithms is uncertain, and one that does not pay for itself need not be 0. `other_variances`
-are those at the ends of the slope's 90 % interval and in its middle: what is found with one variance is sure only if it
-is with all that the curve allows (the largest p-value over a confidence set: Berger and Boos 1994).
-
-``ln`` of a squared normal residual has variance pi^2 / 2; residuals that share neighbours are less than independent,
-which `_SHARED` makes up for. A long lower tail, of residuals that happen to be small, counts less (Huber).
+The amplitude makes squares likeliest as those of normal noise,
+``mean over samples of (square / variance - 1) profile = 0``, with squares cut at `_WILD` variances, so that single wild
+samples, or what is left of a window, count little. Its error is that of this mean, from the curve's own squares and at
+least normal noise's. The likeliest profile is taken: one of the coarse ones, or, where their amplitude is `_FINE`
+errors from 0, of all.
 """
+
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-#: Samples below which a slope cannot be told from none.
+#: Samples below which an amplitude cannot be told from none.
 LEAST = 20
+#: Added to squares of a curve in units of its own size: rounding is noise too, of a size that says nothing.
+FLOOR = 1e-24
+#: Of amplitudes.
+STEP = 0.25
+_FINE = 4.0
+_STEEPEST = 12.0  # of ln variance from one end of a curve to the other
+_WIDTHS = {0.27: 8, 0.13: 15}  # of steps, over half the axis (10 to 90 % over 2.2 of it), and how many of them
+_CENTRES = (-1.0, 4 / 3)  # the last one is half a step, at the end
+_FEW = 12.0  # fourth moment of a step that sets too few samples apart: one in twelve or fewer
+_WILD = 6.25  # variances: 2.5 standard deviations
+_ROUNDS = 12
+_TRIMS = 6
 _REACH = 2  # neighbours on either side
-_LOG_CHI_SQUARE = np.pi**2 / 2
-_SHARED = 1.6
-_PRICE = 6.0  # of a slope, in units of twice the log-likelihood: one in seventy of curves without one pays it by chance
-_TAIL = 4.0  # residuals of the logarithm further below count less
-_ROUNDS = 6
-_REACH_OF_SLOPE = 1.645  # standard errors on either side
-_WINDOW = 9  # samples of the running median that is the curve's level
-_FLOOR = 0.02  # of the curve's range, added to its level: the logarithm of nothing
+# Of squared normal noise cut at _WILD: its mean; how fast that grows with ln variance, over it; its variance over its
+# square.
+_MEAN, _GROWTH, _SPREAD = 0.97756, 0.92060, 1.75965
 
 
-def noise_variance(u: Vector, signal: Vector) -> Vector:
-    """The variance of the noise at every sample, up to a common factor.
+class Slope(NamedTuple):
+    """Of every curve."""
+
+    profile: NDArray[np.int64]
+    amplitude: Vector
+    #: Standard error of the amplitude.
+    error: Vector
+    #: The largest amplitude that the profile may have.
+    most: Vector
+
+
+@lru_cache(maxsize=16)
+def profiles_of(u: bytes) -> tuple[NDArray[np.float64], int]:
+    """``(profile, sample)`` of the axis u: mean 0 and variance 1; and how many of them are the coarse ones."""
+    axis = np.frombuffer(u)
+    places = 2.0 * (axis - axis[0]) / (axis[-1] - axis[0]) - 1.0
+    profiles = [standardised(places[None])]
+    for width, count in _WIDTHS.items():
+        steps = standardised(np.tanh((places - np.linspace(*_CENTRES, count)[:, None]) / width))
+        profiles.append(steps[(steps**4).mean(1) < _FEW])
+    return np.concatenate(profiles), 1 + len(profiles[1])
+
+
+def standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean 0 and variance 1 along each row."""
+    apart = rows - rows.mean(1, keepdims=True)
+    scaled: NDArray[np.float64] = apart / apart.std(1, keepdims=True)
+    return scaled
+
+
+def slopes(squares: NDArray[np.float64], profiles: NDArray[np.float64], coarse: int, independent: float) -> Slope:
+    """The likeliest profile and amplitude of each row of squares.
 
     Parameters
     ----------
-    u : array (sample,)
-        The model's axis, strictly increasing.
-    signal : array (sample,)
-        The curve, finite.
-
-    Returns
-    -------
-    array (sample,)
-        Above 0; all alike where nothing else can be shown, and for fewer than `LEAST` samples.
+    squares : array (series, sample)
+        Above 0; NaN says nothing.
+    profiles : array (profile, sample)
+        Those of the axis, the coarse ones first.
+    coarse : int
+        How many these are.
+    independent : float
+        The share of the squares that count as independent.
     """
-    fit = _Slope(u, signal)
-    return fit.variance(0.0) if fit.pays else np.ones_like(signal)
+    n_series = len(squares)
+    best = Slope(np.zeros(n_series, np.int64), *np.zeros((3, n_series)))
+    least = np.full(n_series, np.inf)
+    seen = np.isfinite(squares).astype(np.float64)
+    logs = np.log(np.where(seen > 0, squares, 1.0))
+    members = np.arange(n_series)
+    for index, profile in enumerate(profiles):
+        if index == coarse:
+            members = np.flatnonzero(errors(best) > _FINE)
+        if not len(members):
+            break
+        most = _STEEPEST / float(np.ptp(profile))
+        amplitude, error, deviance = _fit(logs[members], seen[members], profile, most)
+        better = deviance < least[members]
+        where = members[better]
+        least[where] = deviance[better]
+        best.profile[where] = index
+        best.amplitude[where] = amplitude[better]
+        best.error[where] = error[better] / np.sqrt(independent)
+        best.most[where] = most
+    return best
 
 
-def other_variances(u: Vector, signal: Vector) -> list[Vector]:
-    """The variances that the curve allows as well, the steepest first; none where it says nothing."""
-    fit = _Slope(u, signal)
-    reaches = (1, -1) if fit.pays else (1, 0, -1)
-    return [fit.variance(reach * _REACH_OF_SLOPE) for reach in reaches] if fit.says_anything else []
+def errors(found: Slope) -> Vector:
+    """How many standard errors the amplitudes are from 0."""
+    number: Vector = np.abs(found.amplitude) / np.maximum(found.error, 1e-300)
+    return number
 
 
-class _Slope:
-    """The regressor that explains most, its slope, and how sure that is."""
+def _fit(
+    logs: NDArray[np.float64], seen: NDArray[np.float64], profile: Vector, most: float
+) -> tuple[Vector, Vector, Vector]:
+    """Amplitude, its error were all squares independent, and the deviance."""
+    count = seen.sum(1)
+    own = (profile - (seen @ profile / count)[:, None]) * seen
+    unit = np.maximum((own**2).sum(1) / count, 1e-12)
+    middle = _log_mean(logs, seen, count)
+    amplitude = np.zeros(len(logs))
 
-    def __init__(self, u: Vector, signal: Vector) -> None:
-        spread = float(np.ptp(signal))
-        self.says_anything = len(signal) >= LEAST and spread > 0.0
-        self.pays = False
-        if not self.says_anything:
-            return
-        residuals = neighbour_residuals(u, signal)
-        seen = slice(_REACH, -_REACH)
-        # Rounding of the curve's own numbers is noise too, of a size that says nothing.
-        least = (spread * 1e-12) ** 2
-        logs = np.log(residuals**2 + least)
-        level = running_median(signal)
-        everywhere = np.ones_like(signal)
-        unit = _LOG_CHI_SQUARE * _SHARED
-        best = np.inf
-        for values in (u, np.log(np.abs(level) + _FLOOR * spread), level):
-            regressor = standardised(values)
-            coefficients, squares = robust_fit(np.stack([everywhere, regressor], axis=1)[seen], logs)
-            if squares < best:
-                best, self._regressor, self._slope = squares, regressor, float(coefficients[1])
-        apart = self._regressor[seen] - self._regressor[seen].mean()
-        self._error = float(np.sqrt(unit / max(apart @ apart, 1.0)))
-        self.pays = bool((robust_fit(everywhere[seen, None], logs)[1] - best) / unit > _PRICE)
+    def ratios() -> NDArray[np.float64]:
+        ratio: NDArray[np.float64] = np.exp(np.minimum(logs - middle[:, None] - amplitude[:, None] * own, 700)) * seen
+        return ratio
 
-    def variance(self, errors: float) -> Vector:
-        """With the slope so many standard errors further from 0."""
-        slope = self._slope + errors * np.sign(self._slope) * self._error
-        variance: Vector = np.exp(slope * (self._regressor - self._regressor.mean()))
-        return variance
+    for _ in range(_ROUNDS):
+        excess = (np.minimum(ratios(), _WILD) / _MEAN - 1.0) * seen
+        middle = middle + np.clip(excess.sum(1) / (count * _GROWTH), -1.0, 1.0)
+        step = (excess * own).sum(1) / (count * unit * _GROWTH)
+        amplitude = np.clip(amplitude + np.clip(step, -1.0, 1.0), -most, most)
+    ratio = ratios()
+    cut = np.minimum(ratio, _WILD)
+    excess = (cut / _MEAN - 1.0) * seen
+    spread = np.maximum((excess**2 * own**2).sum(1) / (count * unit**2), _SPREAD / unit)
+    lost = (cut + _WILD * np.log(np.maximum(ratio / _WILD, 1.0))) / _MEAN
+    return amplitude, np.sqrt(spread / count) / _GROWTH, middle * count + lost.sum(1)
 
 
-def neighbour_residuals(u: Vector, signal: Vector) -> Vector:
-    """``(sample - 4,)``: each value less the cubic through its four neighbours, scaled to the noise's own size."""
+def _log_mean(logs: NDArray[np.float64], seen: NDArray[np.float64], count: Vector) -> Vector:
+    """Of squares cut at so many times their mean."""
+    largest = logs.max(1)
+    squares = np.exp(logs - largest[:, None]) * seen
+    mean = squares.sum(1) / count
+    for _ in range(_TRIMS):
+        mean = np.minimum(squares, _WILD * mean[:, None]).sum(1) / count
+    middle: Vector = np.log(mean) + largest
+    return middle
+
+
+def contradicted(squares: NDArray[np.float64], profiles: NDArray[np.float64], independent: float) -> Vector:
+    """How many standard errors the squares of each row speak against even noise, along the profile that says most.
+
+    The score test that belongs to `slopes`: nothing is fitted.
+    """
+    middle = squares.mean(1, keepdims=True)
+    for _ in range(_TRIMS):
+        middle = np.minimum(squares, _WILD * middle).mean(1, keepdims=True)
+    excess = np.minimum(squares, _WILD * middle) / middle - 1.0
+    spread = np.maximum((excess**2).mean(1), _SPREAD)
+    score: Vector = np.abs(excess @ standardised(profiles).T).max(1) / np.sqrt(spread * squares.shape[1] / independent)
+    return score
+
+
+def neighbour_squares(u: Vector, signals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(series, sample - 4)``: the square of each value less the cubic through its four neighbours.
+
+    Over what independent noise of variance 1 gives, in units of the curve's largest deviation from its mean. Smooth
+    learning leaves next to nothing of it. Never 0: see `FLOOR`.
+    """
     inner = np.arange(_REACH, len(u) - _REACH)
     offsets = [-2, -1, 1, 2]
     at = np.stack([u[inner + offset] for offset in offsets])
@@ -101,32 +179,19 @@ def neighbour_residuals(u: Vector, signal: Vector) -> Vector:
         for j in range(len(offsets)):
             if i != j:
                 weights[i] *= (u[inner] - at[j]) / (at[i] - at[j])
-    values = np.stack([signal[inner + offset] for offset in offsets])
-    residuals: Vector = (signal[inner] - (weights * values).sum(0)) / np.sqrt(1.0 + (weights**2).sum(0))
-    return residuals
+    signals = scaled(signals)
+    left = signals[:, _REACH:-_REACH].copy()
+    for weight, offset in zip(weights, offsets, strict=True):
+        left -= weight * signals[:, inner[0] + offset : inner[-1] + offset + 1]
+    left /= np.sqrt(1.0 + (weights**2).sum(0))
+    squares: NDArray[np.float64] = left**2 + FLOOR
+    return squares
 
 
-def running_median(signal: Vector) -> Vector:
-    """The median of the samples around each, fewer at the ends."""
-    half = _WINDOW // 2
-    padded = np.concatenate([np.full(half, np.nan), signal, np.full(half, np.nan)])
-    medians: Vector = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, _WINDOW), axis=1)
-    return medians
-
-
-def standardised(values: Vector) -> Vector:
-    """Mean 0 and variance 1; zeros where they do not vary."""
-    deviation = values.std()
-    return (values - values.mean()) / deviation if deviation > 0 else np.zeros_like(values)
-
-
-def robust_fit(design: Vector, values: Vector) -> tuple[NDArray[np.floating], float]:
-    """Coefficients, and the weighted sum of squares that is left."""
-    weights = np.ones_like(values)
-    for _ in range(_ROUNDS):
-        root = np.sqrt(weights)
-        coefficients = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
-        left = values - design @ coefficients
-        squares = float((weights * left**2).sum())
-        weights = np.where(left < -_TAIL, _TAIL / np.maximum(-left, _TAIL), 1.0)
-    return coefficients, squares
+def scaled(signals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row less its mean over its largest deviation from it, in any unit; zeros for a constant."""
+    unit = signals / np.maximum(np.abs(signals).max(1, keepdims=True), np.finfo(float).tiny)
+    apart = unit - unit.mean(1, keepdims=True)
+    largest = np.abs(apart).max(1, keepdims=True)
+    rows: NDArray[np.float64] = apart / np.where(largest > 0, largest, 1.0)
+    return rows

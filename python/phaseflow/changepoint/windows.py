@@ -1,23 +1,20 @@
 """Phase-change windows: smooth, then steep between a start and an end, then smooth again."""
 
-from collections.abc import Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
+from phaseflow.changepoint.grids import Options, grid, grid_of_curves
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
-from phaseflow.changepoint.variance import noise_variance, other_variances
+from phaseflow.changepoint.uneven import UnevenPanel
 from phaseflow.discovery import check_rate, discoveries
 from phaseflow.exceptions import UnknownNameError
 
 if TYPE_CHECKING:
     import polars as pl
 
-_KEPT_GRIDS = 16
-_NOTHING = 1e-300  # a level at which no window is worth describing
 _COLUMNS = (
     *(
         name
@@ -36,7 +33,7 @@ def detect_windows(
     base: str = "decay",
     level: float = 0.05,
     fdr: float | None = None,
-    variance: ArrayLike | Literal["auto"] | None = None,
+    variance: ArrayLike | Literal["auto"] | None = "auto",
     max_windows: int = 3,
     min_size: float = 0.0,
     max_width: float | None = None,
@@ -76,11 +73,10 @@ def detect_windows(
         With several series: keep the windows of those series only whose p-values pass Benjamini and Hochberg's
         procedure at this false-discovery rate.
     variance
-        ``(sample,)``: the noise variance of every checkpoint, where it changes along the curve. Only its shape counts;
-        its scale is estimated from the curve. ``"auto"``: read off each curve, as a power of its level or of x; a
-        window must be one with every power that the curve allows, and its p-value is the largest. A curve whose noise
-        is not even, or that has a window, is held against simulations of its own, half a second or so for each. None:
-        the noise is taken for equally strong everywhere, and where it is not, p-values are far too small.
+        How strong the noise is along the curve. ``"auto"``: read off each curve, and a window must be one in all noise
+        that the curve allows; its p-value is the largest. ``(sample,)``: the noise variance of every checkpoint, where
+        it is known. Only its shape counts; its scale is estimated from the curve. None: equally strong everywhere,
+        known beforehand; where it is not (that of a loss shrinks with the loss), p-values are far too small.
     max_windows
         Most windows of one series.
     min_size
@@ -126,13 +122,23 @@ def detect_windows(
     p-value below about ``1 / simulations`` is an extrapolation by an exponential tail and says "very small", not how
     small.
 
-    At level 0.05 a window is found in .02 to .14 of smooth curves, .05 to .07 on average: power laws, exponentials,
-    sums, saturating curves of any time scale, a learning rate that decays at the end; log-spaced, mixed and even
-    grids; independent and AR(1) noise (up to .17 evenly spaced with very small noise, and in .85 of runs of 10,000 even
-    samples whose learning rate decays from 0.8 of them on). In noise proportional to a
-    level that falls sixty-fold, in .07 to .83, in .02 to .12 with ``variance`` given, and in .02 to .12 (mean .04) with
-    ``"auto"``. docs/window-calibration.md
-    has the tables, with power and coverage.
+    With ``variance="auto"`` the noise's log variance is a multiple of a straight line or of a step along the axis, or
+    none: whichever makes likeliest what the curve has beside its windows. A curve without a window in even noise, or
+    in that which its neighbouring samples clearly show, is left at that: its p-value could only grow. A significant
+    window is tried with the multiple at both ends of its 90 % interval and, unless that is ruled out, in even noise;
+    with few samples also in the noise that neighbours show, and below 20 in even noise alone. The p-values that reach
+    the table, or decide on ``fdr``, have gone through all of that.
+
+    At level 0.05 a window is found in .00 to .10 of smooth curves, .03 on average: power laws, exponentials, sums,
+    saturating curves, a learning rate that decays at the end; independent and AR(1) noise, and noise in proportion to
+    a level that falls forty-fold; 30 to 10,000 samples, evenly or log-spaced (.02 to .09, .07 on average, in noise
+    with the level on a grid spaced in two ways; up to .17 known, evenly spaced with very small noise). With
+    ``variance=None`` that is .04 to .85 in noise with the level. Reading the variance off costs a drop of 5 deviations
+    among 120 even or log-spaced checkpoints in even noise .03 to .11 of its power. docs/window-calibration.md has the
+    tables, with coverage.
+
+    A window that starts in the last half of the run must make the curve likelier than one more bend from its best place
+    to the end of the run does: a learning rate that decays bends the curve so.
 
     A window says that the curve is steeper there than any mixture of relaxations makes it, not why: the end of
     warm-up or a change of learning rate gives one too. Several windows of one curve are found one after the other, so a
@@ -157,83 +163,52 @@ def detect_windows(
     given = None if variance is None or read_off else sample_vector("variance", variance, "signal", n_samples)
     check_rate("fdr", fdr)
 
-    def detector(x: NDArray[np.float64], shape: NDArray[np.float64] | None) -> "_core.WindowDetector":
-        known = None if shape is None else shape.tobytes()
-        kept = _grid_of_one_curve if read_off and known is not None else _grid
-        return kept(x.tobytes(), known, scale, base, flank, max_width, simulations, seed)
-
-    tables, p_values = [], np.ones(len(rows))
+    options = Options(scale, base, flank, max_width, simulations, seed)
+    limits: dict[str, Any] = {"max_windows": max_windows, "min_size": min_size, "threads": threads}
+    p_values = np.ones(len(rows))
+    panels, tables = [], []
     for members, present in by_present_samples(rows):
         x_of_group = steps[present]
-        axis = np.log10(x_of_group) if scale == "log" and (x_of_group > 0).all() else x_of_group  # or refused
-        group = rows[np.ix_(members, present)]
-        shapes = (
-            _by_variance(group, axis)
-            if read_off
-            else [(np.arange(len(group)), None if given is None else given[present])]
-        )
-        for part, shape in shapes:
-            curves = np.ascontiguousarray(group[part])
-            columns, own = detector(x_of_group, shape).detect(
-                curves, level=level, max_windows=max_windows, min_size=min_size, threads=threads
-            )
-            if read_off:
-                for series in np.flatnonzero(own <= level):
-                    curve = curves[series : series + 1]
-                    for other in other_variances(axis, curve[0]):
-                        again = detector(x_of_group, other).detect(
-                            curve, level=_NOTHING, max_windows=1, min_size=0.0, threads=threads
-                        )[1]
-                        own[series] = max(own[series], again[0])
-                        if own[series] > level:
-                            break
-                columns = _still_sure(columns, own, level)
-            p_values[members[part]] = own
-            columns[schema.SERIES] = members[part][columns[schema.SERIES]]
-            tables.append(columns)
+        curves = np.ascontiguousarray(rows[np.ix_(members, present)])
+        if read_off:
+            panel = _uneven_panel(curves, x_of_group, options, level, limits)
+            p_values[members] = panel.p_values
+            panels.append((members, panel))
+        else:
+            shape = None if given is None else given[present]
+            columns, p_values[members], *_ = grid(x_of_group, shape, options).detect(curves, level=level, **limits)
+            tables.append(columns | {schema.SERIES: members[columns[schema.SERIES]]})
+    if panels:
+        # Raising p-values never adds a discovery: what is none now need not be looked at further.
+        sure = p_values <= level if fdr is None else discoveries(_no_smaller(p_values, level), fdr)
+        for members, panel in panels:
+            panel.hold_against_all(np.flatnonzero(sure[members]))
+            p_values[members] = panel.p_values
+            for table in panel.tables:
+                table[schema.SERIES] = members[table[schema.SERIES]]
+                tables.append(_still_sure(table, p_values, level))
+        p_values = _no_smaller(p_values, level)
     return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
 
 
-def _by_variance(
-    rows: NDArray[np.float64], axis: NDArray[np.float64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
-    """Rows whose noise is the same everywhere, then each of the others with its own variance."""
-    shapes = [noise_variance(axis, row) for row in rows]
-    flat = np.array([np.ptp(shape) == 0.0 for shape in shapes])
-    if flat.any():
-        yield np.flatnonzero(flat), None
-    for series in np.flatnonzero(~flat):
-        yield np.array([series]), shapes[series]
+def _uneven_panel(
+    curves: NDArray[np.float64], x: NDArray[np.float64], options: Options, level: float, limits: dict[str, Any]
+) -> UnevenPanel:
+    def make(
+        variance: NDArray[np.float64] | None, thresholds_of: "_core.WindowDetector | None"
+    ) -> "_core.WindowDetector":
+        return grid(x, None, options) if variance is None else grid_of_curves(x, variance, options, thresholds_of)
+
+    axis = np.log10(x) if options.scale == "log" and (x > 0).all() else x  # or refused
+    return UnevenPanel(curves, axis, make, level, **limits)
+
+
+def _no_smaller(p_values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    """Those above the level may be larger than they were found: 1."""
+    return np.where(p_values <= level, p_values, 1.0)
 
 
 def _still_sure(columns: dict[str, NDArray[Any]], least: NDArray[np.float64], level: float) -> dict[str, NDArray[Any]]:
     """The windows that are sure enough once no p-value is below ``least`` of its series."""
     p_values = np.maximum(columns[schema.P_VALUE], least[columns[schema.SERIES]])
     return {name: values[p_values <= level] for name, values in (columns | {schema.P_VALUE: p_values}).items()}
-
-
-def _new_grid(
-    x: bytes,
-    variance: bytes | None,
-    scale: str,
-    base: str,
-    flank: int,
-    max_width: float | None,
-    simulations: int,
-    seed: int,
-) -> "_core.WindowDetector":
-    return _core.WindowDetector(
-        np.frombuffer(x),
-        None if variance is None else np.frombuffer(variance),
-        scale=scale,
-        base=base,
-        flank=flank,
-        max_width=max_width,
-        simulations=simulations,
-        seed=seed,
-    )
-
-
-_grid = lru_cache(maxsize=_KEPT_GRIDS)(_new_grid)
-# Variances read off curves are seldom met again: they must not push out the grids that all curves share.
-_grid_of_one_curve = lru_cache(maxsize=_KEPT_GRIDS)(_new_grid)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use phaseflow_core::changepoint::window::{Base, Detector, Limits, Options, Scale, Window};
 use phaseflow_core::changepoint::{self, CostName, Penalty, Request, SearchName, Shape};
 use pyo3::prelude::*;
@@ -11,6 +11,8 @@ use pyo3::types::PyDict;
 use crate::compute::compute;
 use crate::error::to_python;
 
+type WindowsOfPanel<'py> =
+    (Bound<'py, PyDict>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>);
 type StatisticAndWindow = (f64, Option<(usize, usize)>);
 
 /// A prepared grid of checkpoints; Python keeps the last few, because their simulated thresholds are worth keeping.
@@ -20,7 +22,7 @@ struct WindowDetector(Arc<Detector>);
 #[pymethods]
 impl WindowDetector {
     #[new]
-    #[pyo3(signature = (x, variance, *, scale, base, flank, max_width, simulations, seed))]
+    #[pyo3(signature = (x, variance, *, scale, base, flank, max_width, simulations, seed, thresholds_of=None))]
     #[expect(clippy::too_many_arguments, reason = "one for each option of the Python function")]
     fn new(
         py: Python<'_>,
@@ -32,6 +34,7 @@ impl WindowDetector {
         max_width: Option<f64>,
         simulations: usize,
         seed: u64,
+        thresholds_of: Option<PyRef<'_, Self>>,
     ) -> PyResult<Self> {
         let names = Scale::from_name(scale).and_then(|scale| Ok((scale, Base::from_name(base)?)));
         let (scale, base) = names.map_err(|error| to_python(py, error))?;
@@ -39,10 +42,14 @@ impl WindowDetector {
         let x = x.as_array().to_vec();
         let variance = variance.map(|variance| variance.as_array().to_vec());
         let detector = compute(py, None, |_| Detector::new(&x, variance.as_deref(), options))?;
-        Ok(Self(Arc::new(detector)))
+        Ok(Self(Arc::new(match thresholds_of {
+            Some(other) => detector.with_thresholds_of(Arc::clone(&other.0)),
+            None => detector,
+        })))
     }
 
-    /// Columns of the windows' table as a dict of arrays, and the p-value of every series.
+    /// Columns of the windows' table as a dict of arrays, the p-value of every series, the series with a significant
+    /// window, and what these have beside their windows, (series, sample).
     #[pyo3(signature = (signals, *, level, max_windows, min_size, threads))]
     fn detect<'py>(
         &self,
@@ -52,7 +59,7 @@ impl WindowDetector {
         max_windows: usize,
         min_size: f64,
         threads: Option<usize>,
-    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyArray1<f64>>)> {
+    ) -> PyResult<WindowsOfPanel<'py>> {
         let detector = Arc::clone(&self.0);
         let signals = signals.as_array();
         let limits = Limits { level, max_windows, min_size };
@@ -73,7 +80,10 @@ impl WindowDetector {
         add("size_lower", |window| window.size_interval.0)?;
         add("size_upper", |window| window.size_interval.1)?;
         add("p_value", |window| window.p_value)?;
-        Ok((columns, PyArray1::from_vec(py, found.p_values)))
+        let (sure, rests): (Vec<i64>, Vec<Vec<f64>>) =
+            found.rests.into_iter().map(|(series, rest)| (series as i64, rest)).unzip();
+        let rests = PyArray1::from_vec(py, rests.concat()).reshape([sure.len(), detector.n_samples()])?;
+        Ok((columns, PyArray1::from_vec(py, found.p_values), PyArray1::from_vec(py, sure), rests))
     }
 
     /// For every series `(statistic, (start, end) as checkpoint indices or None)` of its clearest window.

@@ -95,6 +95,11 @@ impl Base {
         })
     }
 
+    /// Whether its curves may bend to the end of the run.
+    pub(crate) fn bends(self) -> bool {
+        self == Self::Decay
+    }
+
     fn needs_positive_x(self) -> bool {
         matches!(self, Self::Decay | Self::Power)
     }

@@ -6,15 +6,19 @@
 //! than all the curve ever did (base and window then run against each other) for a bend the base lacks: either stays
 //! in the base and is not reported.
 
+use std::sync::Arc;
+
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::detector::Detector;
 use super::fit::{Fit, best_window};
 use super::interval::{Intervals, intervals};
+use super::likelihood::Products;
 use super::noise::Image;
-use super::null::scaled;
+use super::null::{Null, scaled};
 use super::refine::{Change, refine};
+use super::rest::rest;
 use crate::{Cancel, Error, Result};
 
 /// Columns that are not reported, at most, for each that is.
@@ -22,6 +26,8 @@ const UNREPORTED: usize = 2;
 /// A window larger than this many times the range of its curve bends the base. Noise and the tails of the softer shapes
 /// take the size of a real one a little over the range.
 const RUNAWAY: f64 = 1.25;
+/// Bends to the end of the run that a curve may have beside those of the base.
+const MOST_BENDS: usize = 2;
 
 /// A phase change of one curve, in the units of x and of the signal.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +57,9 @@ pub struct Windows {
     pub windows: Vec<Window>,
     /// The p-value of the clearest window of every series, significant or not.
     pub p_values: Vec<f64>,
+    /// What a series with a significant window has beside its windows, one value a sample: noise that is all of one size
+    /// where it is as strong as assumed.
+    pub rests: Vec<(usize, Vec<f64>)>,
 }
 
 /// The clearest window of a series, significant or not.
@@ -105,11 +114,18 @@ struct Curve {
     range: f64,
     scale: f64,
     found: Vec<Found>,
+    /// Bends of this curve that the base lacks, from some place to the end of the run.
+    bends: Vec<Image>,
     p_value: Option<f64>,
     open: bool,
 }
 
 impl Curve {
+    /// What the curve has beside the base, as far as it is known.
+    fn known(&self) -> Vec<&Image> {
+        self.found.iter().map(|found| &found.image).chain(&self.bends).collect()
+    }
+
     fn runs_away(&self, change: &Change) -> bool {
         change.size.abs() > RUNAWAY * self.range
     }
@@ -128,16 +144,34 @@ impl Detector {
                 let image = self.noise.image(&curve);
                 let extremes = curve.iter().fold((0.0_f64, 0.0_f64), |(low, high), &y| (low.min(y), high.max(y)));
                 let range = extremes.1 - extremes.0;
-                Ok(Curve { series, image, range, scale, found: Vec::new(), p_value: None, open: true })
+                Ok(Curve {
+                    series,
+                    image,
+                    range,
+                    scale,
+                    found: Vec::new(),
+                    bends: Vec::new(),
+                    p_value: None,
+                    open: true,
+                })
             })
             .collect::<Result<_>>()?;
         while curves.iter().any(|curve| curve.open) {
             self.round(&mut curves, limits, cancel)?;
         }
         let windows = curves.par_iter().map(|curve| self.report(curve, limits, cancel)).collect::<Result<Vec<_>>>()?;
+        let rests = curves
+            .par_iter()
+            .filter(|curve| curve.p_value.is_some_and(|p_value| p_value <= limits.level))
+            .map(|curve| {
+                cancel.check()?;
+                Ok((curve.series, rest(self, &curve.known(), &curve.image)))
+            })
+            .collect::<Result<_>>()?;
         Ok(Windows {
             windows: windows.into_iter().flatten().collect(),
             p_values: curves.iter().map(|curve| curve.p_value.unwrap_or(1.0)).collect(),
+            rests,
         })
     }
 
@@ -164,33 +198,56 @@ impl Detector {
             .par_iter()
             .map(|curve| {
                 cancel.check()?;
-                let earlier: Vec<&Image> = curve.found.iter().map(|found| &found.image).collect();
-                curve.open.then(|| best_window(self, &earlier, &curve.image, cancel)).transpose()
+                curve.open.then(|| best_window(self, &curve.known(), &curve.image, cancel)).transpose()
             })
             .collect::<Result<_>>()?;
-        let mut p_values = vec![1.0; curves.len()];
-        for (p_value, fit) in p_values.iter_mut().zip(&fits) {
+        let mut nulls: Vec<Option<Arc<Null>>> = vec![None; curves.len()];
+        for (null, fit) in nulls.iter_mut().zip(&fits) {
             if let Some(fit) = fit.filter(|fit| fit.window.is_some()) {
-                *p_value = self.null(fit.null_level, cancel)?.p_value(fit.statistic);
+                *null = Some(self.null(fit.null_level, cancel)?);
             }
         }
-        curves.par_iter_mut().zip(&fits).zip(&p_values).try_for_each(|((curve, fit), &p_value)| {
+        curves.par_iter_mut().zip(&fits).zip(&nulls).try_for_each(|((curve, fit), null)| {
             cancel.check()?;
-            if let Some(fit) = fit {
-                curve.p_value.get_or_insert(p_value);
-                self.decide(curve, fit, p_value, limits);
+            let Some(fit) = fit else { return Ok(()) };
+            let p_value = null.as_ref().map_or(1.0, |null| null.p_value(fit.statistic));
+            if let Some(null) = null
+                && let Some(bend) = self.bends_instead(curve, fit, null, limits, cancel)?
+            {
+                curve.bends.push(bend);
+                return Ok(());
             }
+            curve.p_value.get_or_insert(p_value);
+            self.decide(curve, fit, p_value, limits);
             Ok(())
         })
+    }
+
+    /// The bend that explains the curve as well as a significant late window does.
+    fn bends_instead(
+        &self,
+        curve: &Curve,
+        fit: &Fit,
+        null: &Null,
+        limits: Limits,
+        cancel: &Cancel,
+    ) -> Result<Option<Image>> {
+        let late = fit.window.is_some_and(|(start, _)| self.may_bend(self.x_at(self.places.at(start))));
+        if !late || curve.bends.len() >= MOST_BENDS || null.p_value(fit.statistic) > limits.level {
+            return Ok(None);
+        }
+        let known = curve.known();
+        let products = Products::new(&self.noise, &known, &curve.image);
+        let (bend, image) = self.best_bend(&products, fit.widths, fit.alternative.level.tau, cancel)?;
+        Ok((bend.value + self.lead_over_bend() >= fit.alternative.value).then_some(image))
     }
 
     /// Takes the window into the curve's base, or closes the curve.
     fn decide(&self, curve: &mut Curve, fit: &Fit, p_value: f64, limits: Limits) {
         curve.open = false;
         let Some((start, end)) = fit.window.filter(|_| p_value <= limits.level) else { return };
-        let earlier: Vec<&Image> = curve.found.iter().map(|found| &found.image).collect();
         let (start, end) = (self.places.at(start), self.places.at(end));
-        let Some(change) = refine(self, &earlier, &curve.image, start, end) else { return };
+        let Some(change) = refine(self, &curve.known(), &curve.image, start, end) else { return };
         let touched = curve.found.iter().any(|found| found.role == Role::Reported && touches(&found.change, &change));
         let role = match touched {
             true => Role::Mends,
@@ -218,6 +275,7 @@ impl Detector {
                 .enumerate()
                 .filter(|(other, also)| *other != index && !also.mends(&found.change))
                 .map(|(_, also)| &also.image)
+                .chain(&curve.bends)
                 .collect();
             let change = refine(self, &others, &curve.image, found.change.start, found.change.end)
                 .filter(|change| !curve.runs_away(change))

@@ -51,6 +51,8 @@ pub struct Detector {
     forms: Vec<OnceLock<Forms>>,
     tables: Vec<OnceLock<Table>>,
     nulls: Mutex<HashMap<Level, Arc<Null>>>,
+    /// A grid whose simulated distributions stand in for own ones.
+    thresholds: Option<Arc<Detector>>,
 }
 
 impl Detector {
@@ -100,7 +102,14 @@ impl Detector {
             forms,
             tables,
             nulls: Mutex::new(HashMap::new()),
+            thresholds: None,
         })
+    }
+
+    /// With the simulated distributions of another variance on the same checkpoints: they depend on it little.
+    pub fn with_thresholds_of(mut self, other: Arc<Detector>) -> Self {
+        self.thresholds = Some(other);
+        self
     }
 
     /// Number of checkpoints.
@@ -138,6 +147,9 @@ impl Detector {
 
     /// The simulated distribution of a noise level, kept from the second call on.
     pub(crate) fn null(&self, level: Level, cancel: &Cancel) -> Result<Arc<Null>> {
+        if let Some(other) = &self.thresholds {
+            return other.null(level, cancel);
+        }
         // A poisoned lock only means that another thread stopped between two whole insertions.
         let known = self.nulls.lock().unwrap_or_else(PoisonError::into_inner).get(&level).cloned();
         if let Some(null) = known {

@@ -36,6 +36,9 @@ pub(crate) struct Fit {
     pub(crate) statistic: f64,
     /// Candidate slots; `None` where the base fits to rounding or no window is usable.
     pub(crate) window: Option<(usize, usize)>,
+    /// With the window, and among which widths it was found.
+    pub(crate) alternative: Likelihood,
+    pub(crate) widths: Widths,
 }
 
 /// `a' P b` at a level with the given weights.
@@ -51,7 +54,7 @@ fn subtract(target: &mut Projected, factor: f64, source: &Projected) {
     add_scaled(&mut target.parts, -factor, &source.parts);
 }
 
-fn roomy(noise: &Noise, level: Level) -> usize {
+pub(crate) fn roomy(noise: &Noise, level: Level) -> usize {
     (level.tau + SPARE).min(noise.taus.len() - 1)
 }
 
@@ -125,7 +128,7 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
     let products = Products::new(noise, earlier, curve);
     let free = products.likeliest();
     let roomy = products.likeliest_at(roomy(noise, free.level));
-    let mut fit = Fit { null_level: free.level, statistic: 0.0, window: None };
+    let mut fit = Fit { null_level: free.level, statistic: 0.0, window: None, alternative: free, widths: Widths::All };
     if Beside::new(noise, roomy.level, earlier, curve).square() <= ROUNDING * noise.freedom as f64 {
         return Ok(fit);
     }
@@ -146,6 +149,8 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
             if better {
                 fit.statistic = statistic.max(0.0);
                 fit.window = Some(window);
+                fit.alternative = alternative;
+                fit.widths = widths;
             }
             if !better || alternative.level == level {
                 break;

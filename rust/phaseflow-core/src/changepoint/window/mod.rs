@@ -1,6 +1,7 @@
 //! Phase-change windows: smooth, then steep between a start and an end, then smooth again.
 
 mod base;
+mod bend;
 mod detect;
 mod detector;
 mod fit;
@@ -10,6 +11,7 @@ mod likelihood;
 mod noise;
 mod null;
 mod refine;
+mod rest;
 mod scan;
 mod shape;
 

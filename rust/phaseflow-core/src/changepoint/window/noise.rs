@@ -15,6 +15,8 @@
 //! `a' P b = f_a . f_b + sum_k c_ak c_bk / (1 + tau^2 lambda_k)` with `c = U' e`, `f = e - U c`, `e` the whitened,
 //! base-free vector. All terms are sums of products of residuals: nothing cancels, however small the noise.
 
+use rayon::prelude::*;
+
 use super::super::autoregression::{RHOS, innovations, standardised, unwhiten, whiten};
 use super::super::linear_algebra::{add_all_scaled, dots, orthonormalise, principal_directions, project_out};
 use crate::vectorize::vectorize;
@@ -62,7 +64,7 @@ impl Noise {
             })
             .collect();
         let correlations: Vec<Correlation> =
-            RHOS.iter().map(|&rho| Correlation::new(rho, free, &relaxations, &deviations)).collect();
+            RHOS.par_iter().map(|&rho| Correlation::new(rho, free, &relaxations, &deviations)).collect();
         let taus = if relaxations.is_empty() {
             vec![0.0]
         } else {
