@@ -1,14 +1,18 @@
 """Size, power, location error and interval coverage of detect_windows on simulated learning curves, beside peers.
 
 python benches/window_calibration.py                              # the table of the documentation, a quarter of an hour
+python benches/window_calibration.py --keep-peers                 # the peers' columns from the record: half of that
 python benches/window_calibration.py --curves 400 --samples 30 120 1000 10000 --noise all     # hours
 python benches/window_calibration.py --print                      # the table of the record, nothing is run
 
-Size: share of smooth curves, without any window, in which one is found (nominal 0.05). Power, error and coverage: a
-drop of some noise standard deviations over 0.3 decades on the same curves. ruptures is given the noise's true variance
-and BIC's penalty, skchange and changeforest (where they are installed) their defaults; they find changepoints, not
-windows, so only "something is there" is compared; and where ruptures is told that there are two changepoints, how far
-these lie from start and end. docs/window-calibration.md holds the table and what was learnt from it.
+Size: share of smooth curves, without any window, in which one is found (nominal 0.05), at the defaults of
+detect_windows, which reads the noise's variance off each curve; of noise in proportion to the level also with that
+variance given, and taken for even. Power, error and coverage: a drop of some noise standard deviations over 0.3
+decades on the same curves; power in independent noise also where it is taken for even, which it is. ruptures is given
+the noise's true variance and BIC's penalty, skchange and changeforest (where they are installed) their defaults; they
+find changepoints, not windows, so only "something is there" is compared; and where ruptures is told that there are two
+changepoints, how far these lie from start and end. docs/window-calibration.md holds the table and what was learnt from
+it.
 """
 
 import argparse
@@ -48,7 +52,7 @@ def main():
     parser.add_argument("--base", default="decay", help="of detect_windows")
     parser.add_argument("--level", type=float, default=0.05)
     parser.add_argument("--peer-curves", type=int, default=10, help="of them given to ruptures, up to 200 samples")
-    parser.add_argument("--auto-curves", type=int, default=10, help="of them with their variance read off")
+    parser.add_argument("--keep-peers", action="store_true", help="take theirs from the record, where it has them")
     parser.add_argument("--record", default="window_calibration", help="name of the file under benches/record")
     parser.add_argument("--print", action="store_true", help="the table of the record")
     options = parser.parse_args()
@@ -57,9 +61,13 @@ def main():
         return
     print(__doc__)
     cases = []
+    options.kept = {}
+    if options.keep_peers:
+        record = json.loads((RECORDS / f"{options.record}.json").read_text())["cases"]
+        options.kept = {tuple(case[name] for name in SETTING): peers_of(case) for case in record}
     for n_samples, spacing, smooth, noise, curves in settings(options):
-        options.curves = curves
-        setting = {"samples": n_samples, "grid": spacing, "smooth": smooth, "noise": noise, "curves": curves}
+        options.curves, options.grid = curves, spacing
+        setting = dict(zip(SETTING, (n_samples, spacing, smooth, noise), strict=True)) | {"curves": curves}
         cases.append(setting | row(GRIDS[spacing](n_samples), smooth, noise, options))
         print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
     write_record(options.record, cases)
@@ -80,6 +88,12 @@ def settings(options):
         yield *setting, options.curves
 
 
+def peers_of(case):
+    """What a row of the record says of other tools."""
+    return {name: value for name, value in case.items() if name.startswith("size of ") or "clinear" in name}
+
+
+SETTING = ("samples", "grid", "smooth", "noise")
 DECAYS = ("power law", "exponential", "power and exponential", "rate decay at the end")
 ENDS = ("independent", "AR(1) 0.9", "with the level")
 # Samples, grid, curves a row.
@@ -110,12 +124,14 @@ def print_table(cases):
     print("|---" * 9 + "|")
     for case in cases:
         sizes = ["size"] + [name for name in case if name.startswith("size, ")]
+        powers = [f"power at {height}" for height in heights]
+        even = several(case, [f"power, variance None at {height}" for height in heights])
         columns = [
             f"{case['samples']:,} {case['grid']}",
             case["smooth"],
             case["noise"],
             several(case, sizes),
-            several(case, [f"power at {height}" for height in heights]),
+            several(case, powers) + (f" ({even})" if even else ""),
             several(case, [f"{side} error at {heights[-1]}" for side in ("start", "end")]),
             several(case, [f"{side} covered at {heights[-1]}" for side in ("start", "end", "size")]),
             several(case, [f"size of {peer}" for peer in peers]),
@@ -187,33 +203,47 @@ def row(x, smooth, noise, options):
     random = np.random.default_rng(0)
     base = np.broadcast_to(SMOOTH[smooth](x), (options.curves, len(x)))
     curves = base + NOISE[noise](random, base)
-    found = pf.detect_windows(curves, x=x, base=options.base, level=options.level)
-    result = {"size": round(found["series"].n_unique() / options.curves, 4)}
-    if noise == "with the level" and len(x) <= 200:
-        for name, variance in (("given", deviation(SMOOTH[smooth](x)) ** 2), ("auto", "auto")):
-            some = curves if name == "given" else curves[: options.auto_curves]
-            found = pf.detect_windows(some, x=x, base=options.base, level=options.level, variance=variance)
-            result[f"size, variance {name}"] = round(found["series"].n_unique() / len(some), 4)
-    if len(x) <= 200:
-        for name, model in (("clinear", "clinear"), ("l2", "l2"), ("normal", "normal")):
-            share = np.mean([peer(model, curve) for curve in curves[: options.peer_curves]])
-            result[f"size of ruptures {name}"] = round(float(share), 4)
-        if skchange is not None:
-            share = np.mean([skchange_finds(curve) for curve in curves[: options.peer_curves]])
-            result["size of skchange"] = round(float(share), 4)
-        if changeforest is not None:
-            share = np.mean([forest_finds(curve) for curve in curves[: options.peer_curves]])
-            result["size of changeforest"] = round(float(share), 4)
+    result = {"size": size(curves, x, options)}
+    if noise == "with the level":
+        result["size, variance given"] = size(curves, x, options, variance=deviation(SMOOTH[smooth](x)) ** 2)
+        result["size, variance None"] = size(curves, x, options, variance=None)
     u = np.log10(x)
     start = float(u[0] + START * (u[-1] - u[0]))
+    drop = np.clip((u - start) / WIDTH, 0, 1)
     for height in options.heights:
-        dropped = curves - height * np.clip((u - start) / WIDTH, 0, 1)
-        found = pf.detect_windows(dropped, x=x, base=options.base, level=options.level, max_windows=1)
+        found = windows(curves - height * drop, x, options, max_windows=1)
         result |= {f"{name} at {height:g}": value for name, value in quality(found, start, height, options).items()}
-    if len(x) <= 200:
-        places = np.array([two_kinks(u, curve) for curve in dropped[: options.peer_curves]])
-        for side, true, place in (("start", start, places[:, 0]), ("end", start + WIDTH, places[:, 1])):
-            result[f"{side} error of ruptures clinear, told two"] = round(float(np.median(np.abs(place - true))), 4)
+        if noise == "independent":
+            found = windows(curves - height * drop, x, options, max_windows=1, variance=None)
+            result[f"power, variance None at {height:g}"] = quality(found, start, height, options)["power"]
+    known = options.kept.get((len(x), options.grid, smooth, noise))
+    if known is not None:
+        return result | known
+    return result | (peers(curves, drop, u, start, options) if len(x) <= 200 else {})
+
+
+def windows(curves, x, options, **more):
+    return pf.detect_windows(curves, x=x, base=options.base, level=options.level, **more)
+
+
+def size(curves, x, options, **more):
+    """Share of curves with a window."""
+    return round(windows(curves, x, options, **more)["series"].n_unique() / len(curves), 4)
+
+
+def peers(curves, drop, u, start, options):
+    """Sizes of other tools, and how far off two kinks are beside the largest drop."""
+    some = curves[: options.peer_curves]
+    result = {}
+    for model in ("clinear", "l2", "normal"):
+        result[f"size of ruptures {model}"] = round(float(np.mean([peer(model, curve) for curve in some])), 4)
+    if skchange is not None:
+        result["size of skchange"] = round(float(np.mean([skchange_finds(curve) for curve in some])), 4)
+    if changeforest is not None:
+        result["size of changeforest"] = round(float(np.mean([forest_finds(curve) for curve in some])), 4)
+    places = np.array([two_kinks(u, curve) for curve in some - options.heights[-1] * drop])
+    for side, true, place in (("start", start, places[:, 0]), ("end", start + WIDTH, places[:, 1])):
+        result[f"{side} error of ruptures clinear, told two"] = round(float(np.median(np.abs(place - true))), 4)
     return result
 
 
