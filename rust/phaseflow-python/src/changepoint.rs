@@ -41,7 +41,7 @@ impl WindowDetector {
         let options = Options { scale, base, flank, max_width, simulations, seed };
         let x = x.as_array().to_vec();
         let variance = variance.map(|variance| variance.as_array().to_vec());
-        let detector = compute(py, None, |_| Detector::new(&x, variance.as_deref(), options))?;
+        let detector = compute(py, None, |cancel| Detector::new(&x, variance.as_deref(), options, cancel))?;
         Ok(Self(Arc::new(match thresholds_of {
             Some(other) => detector.with_thresholds_of(Arc::clone(&other.0)),
             None => detector,

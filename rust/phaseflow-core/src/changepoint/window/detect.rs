@@ -136,6 +136,7 @@ impl Detector {
     pub fn detect(&self, signals: ArrayView2<'_, f64>, limits: Limits, cancel: &Cancel) -> Result<Windows> {
         check_signals(self, &signals)?;
         check_limits(limits)?;
+        self.prepare(cancel)?;
         let mut curves: Vec<Curve> = (0..signals.nrows())
             .into_par_iter()
             .map(|series| {
@@ -178,6 +179,7 @@ impl Detector {
     /// The clearest window of every row, whether significant or not: the statistic, and start and end as checkpoints.
     pub fn clearest(&self, signals: ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Vec<Clearest>> {
         check_signals(self, &signals)?;
+        self.prepare(cancel)?;
         (0..signals.nrows())
             .into_par_iter()
             .map(|series| {

@@ -57,7 +57,7 @@ pub struct Detector {
 
 impl Detector {
     /// Prepares the grid `x`; `variance`, where given, is the noise variance of every checkpoint up to a common factor.
-    pub fn new(x: &[f64], variance: Option<&[f64]>, options: Options) -> Result<Self> {
+    pub fn new(x: &[f64], variance: Option<&[f64]>, options: Options, cancel: &Cancel) -> Result<Self> {
         let u = axis(x, options.scale, options.base)?;
         let least = 2 * options.flank + 6;
         if x.len() < least.max(12) {
@@ -84,7 +84,7 @@ impl Detector {
         let (first, last) = (u[0], u[u.len() - 1]);
         let (centre, half_range) = (0.5 * (first + last), 0.5 * (last - first));
         let u: Vec<f64> = u.iter().map(|value| (value - centre) / half_range).collect();
-        let noise = Noise::new(&options.base.free_columns(x, &u), options.base.random_columns(x), deviations);
+        let noise = Noise::new(&options.base.free_columns(x, &u), options.base.random_columns(x), deviations, cancel)?;
         let max_width = options.max_width.map_or(f64::INFINITY, |width| width / half_range * (1.0 + 1e-12));
         let candidates = candidates(&u, options.flank);
         let hinges = noise.correlations.iter().map(|_| OnceLock::new()).collect();
@@ -120,6 +120,15 @@ impl Detector {
     pub(crate) fn table(&self, level: Level) -> &Table {
         self.tables[self.noise.index(level)]
             .get_or_init(|| Table::new(&self.noise, &self.places, self.hinges(level.rho), level))
+    }
+
+    /// Prepares what the likelihood of any curve asks for, correlation by correlation.
+    pub(crate) fn prepare(&self, cancel: &Cancel) -> Result<()> {
+        for rho in 0..self.hinges.len() {
+            cancel.check()?;
+            self.hinges(rho);
+        }
+        Ok(())
     }
 
     fn hinges(&self, rho: usize) -> &[Projected] {

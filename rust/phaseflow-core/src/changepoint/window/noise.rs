@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use super::super::autoregression::{RHOS, innovations, standardised, unwhiten, whiten};
 use super::super::linear_algebra::{add_all_scaled, dots, orthonormalise, principal_directions, project_out};
 use crate::vectorize::vectorize;
+use crate::{Cancel, Result};
 
 /// Ratios tried of the relaxations' standard deviation to the noise's: 0, then half decades.
 const TAU_EXPONENTS: std::ops::RangeInclusive<i32> = -2..=12;
@@ -53,7 +54,12 @@ pub(crate) struct Noise {
 }
 
 impl Noise {
-    pub(crate) fn new(free: &[Vec<f64>], relaxations: Vec<Vec<f64>>, deviations: Vec<f64>) -> Self {
+    pub(crate) fn new(
+        free: &[Vec<f64>],
+        relaxations: Vec<Vec<f64>>,
+        deviations: Vec<f64>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         // What the free columns say already is no part of the mixture.
         let (basis, _) = orthonormalise(free.to_vec());
         let relaxations: Vec<Vec<f64>> = relaxations
@@ -63,8 +69,13 @@ impl Noise {
                 column
             })
             .collect();
-        let correlations: Vec<Correlation> =
-            RHOS.par_iter().map(|&rho| Correlation::new(rho, free, &relaxations, &deviations)).collect();
+        let correlations = RHOS
+            .par_iter()
+            .map(|&rho| {
+                cancel.check()?;
+                Ok(Correlation::new(rho, free, &relaxations, &deviations))
+            })
+            .collect::<Result<Vec<_>>>()?;
         let taus = if relaxations.is_empty() {
             vec![0.0]
         } else {
@@ -83,7 +94,7 @@ impl Noise {
         let largest = log_scales.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let relative_scales = log_scales.iter().map(|scale| (2.0 * (scale - largest) / freedom as f64).exp()).collect();
         let weights_at_all_taus = weights.chunks(taus.len()).map(across).collect();
-        Self {
+        Ok(Self {
             correlations,
             taus,
             freedom,
@@ -93,7 +104,7 @@ impl Noise {
             relative_scales,
             weights,
             weights_at_all_taus,
-        }
+        })
     }
 
     /// Which of all levels, by rho and then by tau.

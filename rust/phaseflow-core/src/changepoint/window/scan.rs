@@ -242,6 +242,7 @@ fn largest_gain(tile: &Tile, starts: &Block, ends: &Block) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Best, Noise, Places, Table, Widths};
+    use crate::Cancel;
     use crate::changepoint::window::noise::Level;
 
     #[test]
@@ -249,7 +250,7 @@ mod tests {
         let n = 75;
         let u: Vec<f64> = (0..n).map(|i| -1.0 + 2.0 * f64::from(i) / 74.0).collect();
         let base = vec![vec![1.0; 75], u.clone()];
-        let noise = Noise::new(&base, Vec::new(), vec![1.0; 75]);
+        let noise = Noise::new(&base, Vec::new(), vec![1.0; 75], &Cancel::new()).unwrap();
         let places = Places { u, candidates: (3..72).collect(), max_width: 0.9, narrow: 0.31 };
         let level = Level { rho: 2, tau: 0 };
         let hinges: Vec<_> = (0..69).map(|slot| noise.project(level.rho, &places.hinge(slot))).collect();
