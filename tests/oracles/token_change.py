@@ -33,15 +33,16 @@ def ramps(u):
     return found
 
 
-def best_break(y, steps):
+def best_break(y, steps, noise=None):
     """Twice the log likelihood gained, (start, end), height in standard errors, index of the wander."""
     n = len(steps)
+    noise = np.ones(n) if noise is None else noise
     u = np.log10(steps)
     relative = steps / steps[0]
     base, _ = np.linalg.qr(np.stack([np.ones(n), u, relative**-0.25, relative**-0.5], axis=1))
     smooth, broken, best = math.inf, math.inf, None
     for index, wander in enumerate(WANDER):
-        covariance = np.eye(n) + wander * (np.minimum.outer(u, u) - u[0])
+        covariance = np.diag(noise) + wander * (np.minimum.outer(u, u) - u[0])
         root = np.linalg.cholesky(covariance)
         white_base, white_y = np.linalg.solve(root, base), np.linalg.solve(root, y)
         constant = np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(white_base.T @ white_base)[1]

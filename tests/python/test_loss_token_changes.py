@@ -16,16 +16,20 @@ STEPS = np.unique(np.round(np.geomspace(10, 10_000, 70))).astype(float)
 
 
 def smooth_losses(
-    n_examples: int, context: int, *, noise: float = 0.3, wander: float = 0.0, seed: int = 0
+    n_examples: int, context: int, *, noise: float = 0.3, wander: float = 0.0, seed: int = 0, course: object = 1.0
 ) -> np.ndarray:
-    """(checkpoint, batch, pos): every token's log-odds decay at a rate and to a level of their own, wander, are noisy."""
+    """(checkpoint, batch, pos): every token's log-odds decay at a rate and to a level of their own, wander, are noisy.
+
+    ``course`` says how the noise's deviation changes over the checkpoints.
+    """
     rng = np.random.default_rng(seed)
     shape = (n_examples, context)
     level, fall, rate = rng.uniform(0, 5, shape), rng.uniform(0, 3, shape), rng.choice([0.25, 0.5], shape)
     decay = level + fall * (STEPS[:, None, None] / STEPS[0]) ** -rate
     steps = np.sqrt(np.diff(np.log10(STEPS), prepend=np.log10(STEPS[0])))
     walk = np.cumsum(steps[:, None, None] * rng.normal(0, wander * noise, (len(STEPS), *shape)), axis=0)
-    return oracle.loss_of(decay + walk + rng.normal(0, noise, (len(STEPS), *shape)))
+    course = np.broadcast_to(course, len(STEPS))[:, None, None]
+    return oracle.loss_of(decay + walk + course * rng.normal(0, noise, (len(STEPS), *shape)))
 
 
 def changes(losses: object, steps: np.ndarray, *, simulations: int = 20_000, **options: object) -> pl.DataFrame:
@@ -78,8 +82,12 @@ def test_the_level_before_and_after_is_the_mean_of_eight_checkpoints() -> None:
 # The oracle
 
 
-def scan(losses: list[np.ndarray], steps: np.ndarray, *, threads: int | None = None) -> dict:
-    return _core.TokenGrid(steps).scan(losses, 0, losses[0].size, threads=threads)
+def scan(
+    losses: list[np.ndarray], steps: np.ndarray, *, noise: np.ndarray | None = None, threads: int | None = None
+) -> dict:
+    grid = _core.TokenGrid(steps)
+    grid = grid if noise is None else grid.with_noise(noise)
+    return grid.scan(losses, 0, losses[0].size, threads=threads)
 
 
 @settings(max_examples=15, deadline=None)
@@ -92,18 +100,90 @@ def test_the_scan_agrees_with_dense_least_squares(data: st.DataObject) -> None:
     losses = 3 + rng.normal(0, 0.5, (n, *shape))
     losses[rng.integers(5, n - 5) :, 0, 0] -= 2
     stored = [data.draw(laid_out(one)) for one in losses]
-    found = scan(stored, steps)
+    noise = data.draw(st.sampled_from([None, rng.uniform(0.2, 5, n)]))
+    found = scan(stored, steps, noise=noise)
     names = _core.TokenGrid(steps).ramps
     assert names == oracle.ramps(np.log10(steps))
     for token in range(losses[0].size):
         trajectory = np.array([np.asarray(one, dtype=float).reshape(-1)[token] for one in stored])
-        statistic, ramp, height, wander = oracle.best_break(oracle.on_odds_scale(trajectory), steps)
+        statistic, ramp, height, wander = oracle.best_break(oracle.on_odds_scale(trajectory), steps, noise)
         assert found["statistic"][token] == pytest.approx(statistic, rel=1e-7, abs=1e-6)
         assert (names[found["ramp"][token]], found["wander"][token]) == (ramp, wander)
         assert found["height"][token] == pytest.approx(height, rel=1e-5)
         start, end = ramp
         assert found["before"][token] == pytest.approx(trajectory[max(0, start - 7) : start + 1].mean())
         assert found["after"][token] == pytest.approx(trajectory[end : end + 8].mean())
+
+
+# Noise that changes along training
+
+THIRD = np.linspace(1.5, 0.5, len(STEPS))
+
+
+def deviations(losses: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+    return np.sqrt(_core.TokenGrid(STEPS).noise(list(losses), threads=threads))
+
+
+@pytest.mark.parametrize("wander", [0.0, 2.0])
+@pytest.mark.parametrize("course", [np.ones(len(STEPS)), THIRD, THIRD[::-1], np.where(STEPS < 300, 1.0, 0.3)])
+def test_how_the_noise_changes_is_read_off_the_tokens(course: np.ndarray, wander: float) -> None:
+    found = deviations(smooth_losses(40, 50, wander=wander, seed=5, course=course))
+    ratio = found / (course / np.exp(np.log(course).mean()))
+    assert np.exp(np.log(found).mean()) == pytest.approx(1)
+    # The two checkpoints beside a jump are told from one side only.
+    steady = np.abs(np.diff(np.log(course), prepend=np.log(course[0]))) < 0.5
+    assert np.abs(np.log(ratio[steady])).max() < 0.2
+    assert np.abs(np.log(ratio)).mean() < 0.05
+
+
+def test_what_many_tokens_do_together_is_no_noise() -> None:
+    losses = smooth_losses(40, 50, seed=6)
+    alone = deviations(losses)
+    # A fifth of all tokens break at one checkpoint, and all are off by the same at another.
+    losses[33:, :8] = oracle.loss_of(oracle.on_odds_scale(losses[33:, :8]) - 1.5)
+    losses[50] = oracle.loss_of(oracle.on_odds_scale(losses[50]) + 0.5)
+    # Their deviation at that checkpoint would be twice the noise.
+    np.testing.assert_allclose(deviations(losses), alone, rtol=0.2)
+
+
+def test_noise_of_few_or_of_silent_tokens_counts_as_even() -> None:
+    assert (deviations(smooth_losses(1, 15, course=THIRD)) == 1).all()
+    assert (deviations(np.full((len(STEPS), 4, 50), 2.0)) == 1).all()
+    losses = smooth_losses(20, 50, course=THIRD)
+    expected = deviations(losses[:, 1:])
+    losses[7, 0] = np.nan
+    np.testing.assert_array_equal(deviations(losses), expected)
+
+
+def test_the_unit_of_a_token_is_its_own() -> None:
+    losses = smooth_losses(30, 50, noise=0.1, course=THIRD, seed=8)
+    y = oracle.on_odds_scale(losses)
+    louder = y * np.random.default_rng(0).uniform(0.5, 2, y.shape[1:])
+    np.testing.assert_allclose(deviations(oracle.loss_of(louder)), deviations(losses), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3), np.zeros(len(STEPS)), np.full(len(STEPS), np.nan)])
+def test_noise_that_is_none_is_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="noise"):
+        _core.TokenGrid(STEPS).with_noise(wrong)
+
+
+@pytest.mark.parametrize("course", [THIRD, THIRD[::-1]])
+def test_drops_are_found_at_the_stated_rate_in_noise_that_changes_threefold(course: np.ndarray) -> None:
+    # Taken for even, 61% of what is found were false in noise that shrinks, 23% in noise that grows.
+    true, false = 0, 0
+    for seed in range(4):
+        losses = smooth_losses(50, 40, seed=40 + seed, course=course)
+        rng = np.random.default_rng(seed)
+        dropping = rng.permutation(2000)[:40]
+        for token in dropping:
+            drop = losses[rng.integers(12, len(STEPS) - 8) :, token // 40, token % 40]
+            drop[:] = oracle.loss_of(oracle.on_odds_scale(drop) - 2.4)
+        found = changes(losses, STEPS)
+        right = np.isin((found["example"] * 40 + found["token_index"] - 1).to_numpy(), dropping)
+        true, false = true + right.sum(), false + (~right).sum()
+    assert true > 0.9 * 160
+    assert false / (true + false) < 0.12
 
 
 # Error rates

@@ -33,6 +33,7 @@ def token_breaks(
 ) -> TokenBreaks:
     """Scans every token; ``losses`` has a (batch, pos) tensor for each of ``steps``."""
     grid = _core.TokenGrid(steps)
+    grid = grid.with_noise(grid.noise(losses, threads=threads))
     parts = [grid.scan(losses, start, stop, threads=threads) for start, stop in ranges(losses, CHUNK)]
     n_tokens = sum(len(part["statistic"]) for part in parts)
     column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

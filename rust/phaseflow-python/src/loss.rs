@@ -208,6 +208,26 @@ impl TokenGrid {
         loss::Grid::new(&steps.as_array().to_vec()).map(Self).map_err(|error| to_python(py, error))
     }
 
+    /// The noise's variance at every checkpoint, relative to the others.
+    #[pyo3(signature = (losses, *, threads))]
+    fn noise<'py>(
+        &self,
+        py: Python<'py>,
+        losses: Vec<Bound<'py, PyAny>>,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let borrowed = borrowed(&losses)?;
+        let views: Vec<_> = borrowed.iter().map(BorrowedTensor::view).collect();
+        let noise = compute(py, threads, |cancel| self.0.noise(&views, cancel))?;
+        Ok(PyArray1::from_vec(py, noise))
+    }
+
+    /// The same checkpoints with noise of these variances.
+    fn with_noise(&self, py: Python<'_>, noise: PyReadonlyArray1<'_, f64>) -> PyResult<Self> {
+        let grid = self.0.clone().with_noise(&noise.as_array().to_vec());
+        grid.map(Self).map_err(|error| to_python(py, error))
+    }
+
     /// Checkpoint indices (last before, first after) of every ramp.
     #[getter]
     fn ramps(&self) -> Vec<(usize, usize)> {
@@ -224,10 +244,7 @@ impl TokenGrid {
         stop: usize,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let borrowed = losses
-            .iter()
-            .map(|one| BorrowedTensor::borrow("per_token_loss", one))
-            .collect::<PyResult<Vec<BorrowedTensor<'_>>>>()?;
+        let borrowed = borrowed(&losses)?;
         let views: Vec<_> = borrowed.iter().map(BorrowedTensor::view).collect();
         let scan = compute(py, threads, |cancel| self.0.scan(&views, start..stop, cancel))?;
         let columns = PyDict::new(py);
@@ -253,6 +270,11 @@ impl TokenGrid {
         let wander = wander.as_array().to_vec();
         compute(py, threads, |cancel| self.0.null(&wander, simulations, seed, cancel)).map(TokenNull)
     }
+}
+
+/// The losses of every checkpoint.
+fn borrowed<'py>(losses: &[Bound<'py, PyAny>]) -> PyResult<Vec<BorrowedTensor<'py>>> {
+    losses.iter().map(|one| BorrowedTensor::borrow("per_token_loss", one)).collect()
 }
 
 /// What `TokenGrid.scan`'s statistics are without drops.

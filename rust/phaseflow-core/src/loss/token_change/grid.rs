@@ -26,6 +26,10 @@ pub(super) const WANDER: [f64; 6] = [0.0, 0.5, 2.0, 8.0, 32.0, 128.0];
 pub struct Grid {
     /// log10(step).
     pub(super) u: Vec<f64>,
+    /// The noise's variance at every checkpoint, relative to the others.
+    pub(super) noise: Vec<f64>,
+    /// The smooth base, orthonormal.
+    pub(super) base: Vec<Vec<f64>>,
     /// Every ramp tried.
     pub(super) ramps: Vec<Ramp>,
     /// What depends on the wander, one for each of [`WANDER`].
@@ -37,7 +41,7 @@ pub struct Grid {
 pub(super) struct Level {
     /// Gain of the Kalman filter at each checkpoint.
     pub(super) gain: Vec<f64>,
-    /// One over the standard deviation of its innovation, which starts from noise of variance 1.
+    /// One over the standard deviation of its innovation, which starts from the noise's.
     pub(super) weight: Vec<f64>,
     /// The whitened base, orthonormal.
     pub(super) base: Vec<Vec<f64>>,
@@ -67,8 +71,24 @@ impl Grid {
         let power = |exponent: f64| steps.iter().map(|step| (step / steps[0]).powf(exponent)).collect::<Vec<f64>>();
         let (base, _) = orthonormal(vec![vec![1.0; steps.len()], u.clone(), power(-0.25), power(-0.5)]);
         let ramps = ramps(&u);
-        let levels = WANDER.iter().map(|&wander| Level::new(&u, &base, &ramps, wander)).collect();
-        Ok(Self { u, ramps, levels })
+        let grid = Self { u, noise: Vec::new(), base, ramps, levels: Vec::new() };
+        grid.with_noise(&vec![1.0; steps.len()])
+    }
+
+    /// The same with noise of these variances, one for each checkpoint, positive; the wander is in units of 1.
+    pub fn with_noise(mut self, noise: &[f64]) -> Result<Self> {
+        if noise.len() != self.u.len() {
+            let (expected, got) = (self.u.len(), noise.len());
+            return Err(Error::ShapeMismatch { argument: "noise", axis: "checkpoint", expected, got });
+        }
+        if let Some(wrong) = noise.iter().find(|variance| !(variance.is_finite() && **variance > 0.0)) {
+            let expected = "finite and above 0".into();
+            return Err(Error::OutOfRange { argument: "noise", expected, got: wrong.to_string() });
+        }
+        self.levels =
+            WANDER.iter().map(|&wander| Level::new(&self.u, noise, &self.base, &self.ramps, wander)).collect();
+        self.noise = noise.to_vec();
+        Ok(self)
     }
 
     /// Every ramp that is tried; a [`Scan`](super::Scan) names them by their index here.
@@ -105,16 +125,16 @@ fn ramps(u: &[f64]) -> Vec<Ramp> {
 }
 
 impl Level {
-    fn new(u: &[f64], base: &[Vec<f64>], ramps: &[Ramp], wander: f64) -> Self {
+    fn new(u: &[f64], noise: &[f64], base: &[Vec<f64>], ramps: &[Ramp], wander: f64) -> Self {
         let (mut gain, mut weight) = (Vec::new(), Vec::new());
         let (mut state, mut log_determinant) = (0.0, 0.0);
         for at in 0..u.len() {
-            let innovation: f64 = state + 1.0;
+            let innovation: f64 = state + noise[at];
             gain.push(state / innovation);
             weight.push(1.0 / innovation.sqrt());
             log_determinant += innovation.ln();
             let gap = if at + 1 < u.len() { u[at + 1] - u[at] } else { 0.0 };
-            state = state / innovation + wander * gap;
+            state = state * noise[at] / innovation + wander * gap;
         }
         let mut level = Self { gain, weight, base: Vec::new(), scale: Vec::new(), log_determinant };
         let (base, squares) = orthonormal(base.iter().map(|function| level.whiten(function)).collect());
@@ -167,7 +187,8 @@ fn orthonormal(functions: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, Vec<f64>) {
     (base, squares)
 }
 
-fn remove(function: &mut [f64], unit: &[f64]) {
+/// Takes out what lies along a function of length 1.
+pub(super) fn remove(function: &mut [f64], unit: &[f64]) {
     let part = dot(function, unit);
     function.iter_mut().zip(unit).for_each(|(value, along)| *value -= part * along);
 }

@@ -88,9 +88,10 @@ impl Grid {
             let mut state = [0.0; LANES];
             for (at, row) in y.iter_mut().enumerate() {
                 let gap = if at > 0 { (self.u[at] - self.u[at - 1]).sqrt() } else { 0.0 };
+                let noise = self.noise[at].sqrt();
                 for lane in 0..LANES {
                     state[lane] += deviation[lane] * gap * random.normal();
-                    row[lane] = state[lane] + random.normal();
+                    row[lane] = state[lane] + noise * random.normal();
                 }
             }
         };

@@ -117,9 +117,9 @@ impl Scan {
 }
 
 /// All checkpoints' losses as rows of tokens.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     rows: Vec<Row<'a>>,
-    tokens: usize,
+    pub(super) tokens: usize,
 }
 
 /// One checkpoint's losses, in row-major order; copied only if they do not lie so in memory.
@@ -137,7 +137,7 @@ struct Tile {
 }
 
 impl<'a> Rows<'a> {
-    fn new(losses: &'a [TensorView<'a>], checkpoints: usize) -> Result<Self> {
+    pub(super) fn new(losses: &'a [TensorView<'a>], checkpoints: usize) -> Result<Self> {
         let mismatch = |axis, expected, got| Error::ShapeMismatch { argument: "per_token_loss", axis, expected, got };
         if losses.len() != checkpoints {
             return Err(mismatch("checkpoint", checkpoints, losses.len()));
@@ -177,6 +177,12 @@ impl<'a> Rows<'a> {
             }
         }
         Tile { losses, tokens: range.len() }
+    }
+
+    /// The losses of each of some tokens.
+    pub(super) fn trajectories(&self, range: Range<usize>) -> Vec<Vec<f64>> {
+        let Tile { losses, tokens } = self.tile(range);
+        (0..tokens).map(|token| losses.iter().skip(token).step_by(tokens).copied().collect()).collect()
     }
 }
 
