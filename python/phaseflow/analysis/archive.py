@@ -332,6 +332,12 @@ class Archive:
             run, metric, probe, layer, head, then the window: start and end in steps (last checkpoint before, first
             after), size, each with its interval, p_value; the measure before and after; and its share of the run's
             total change.
+
+        Notes
+        -----
+        The windows are those of :func:`phaseflow.detect_windows` over log(step). How the noise changes along a curve is
+        read off the losses and the heads' scores; that of the in-context learning score, a difference of losses, counts
+        as equally strong everywhere.
         """
         return self._keep(
             ("phase_changes", early, late, bandwidth, level),

@@ -122,7 +122,8 @@ def phase_changes(
     """The windows of all runs, from their tables; see :meth:`phaseflow.Archive.phase_changes`."""
     matching = heads.filter(pl.col(schema.METRIC) == PREFIX_MATCHING)
     panels: list[tuple[pl.DataFrame, dict[str, Any]]] = [
-        (as_curves(in_context, IN_CONTEXT_LEARNING), {"level": level}),
+        # A difference of losses, which starts at 0: its noise does not go with its level.
+        (as_curves(in_context, IN_CONTEXT_LEARNING), {"level": level, "variance": None}),
         (as_curves(matching, PREFIX_MATCHING), {"level": level, "fdr": level}),
         (as_curves(loss_curve, LOSS), {"level": level}),
     ]

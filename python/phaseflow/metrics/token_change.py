@@ -32,7 +32,7 @@ def token_changes(
 
     Each token is tested by itself. Its losses over the checkpoints are a smooth course (the span of 1, ln(step),
     step^-1/4, step^-1/2), plus a random walk in ln(step) for what it learns and
-    unlearns slowly, plus noise; a break is a ramp between two checkpoints, up to about 0.6 decades of steps apart. The
+    unlearns slowly, plus noise whose course over the checkpoints all tokens share; a break is a ramp between two checkpoints, up to about 0.6 decades of steps apart. The
     test is by likelihood ratio: the best ramp, falling or rising, against none, each with the random walk that suits it
     best. What the ratio is without a break is simulated for tokens that wander as these do. Of the tokens' p-values,
     Benjamini and Hochberg's procedure keeps those that hold the false-discovery rate.
@@ -78,23 +78,23 @@ def token_changes(
     the noise from checkpoint to checkpoint is the same for confident and for unlikely tokens, while in the loss its
     variance differs 20,000-fold. A drop from 0.02 to 0.002 nats can be certain, too; ``size`` tells.
 
-    Simulated, 20 sets of 5,000 tokens on 70 log-spaced checkpoints, random walks of 0 to 36 noise variances a decade,
-    1 % of the tokens dropping at a step of their own (``benches/token_changes.py --calibrate 20``). Of the others
-    p-values below 0.05 came 0.9 to 1.1 times as often as they should, below 0.01 0.8 to 1.1 times. Of drops by six
-    noise deviations 99 % were found, 63 % where all tokens wander by 4 noise variances a decade; of those found 4 to
-    6 % were false on average, 12 % in the worst set. Of drops by three deviations 16 % were found, and hardly any of
-    tokens that wander so.
+    The noise is a token's own times that of the checkpoint, which all tokens share and which is read off them: how far
+    a checkpoint is off the line between its neighbours, over the quartiles of up to 16,384 tokens. Of fewer than 1,000
+    tokens neighbouring checkpoints are taken together, of fewer than 16 the noise is taken for even.
+
+    Simulated, 14 sets of 5,000 tokens on 70 log-spaced checkpoints, random walks of 0 to 36 noise variances a decade,
+    1 % of the tokens dropping at a step of their own (``benches/token_changes.py --calibrate 14``). Of the others
+    p-values below 0.05 came 0.9 to 1.2 times as often as they should, below 0.01 0.9 to 1.1 times. Of drops by six
+    noise deviations 99 % were found, 65 % where all tokens wander by 4 noise variances a decade; of those found 4 to
+    6 % were false on average. Of drops by three deviations 21 % were found, and hardly any of tokens that wander so.
+    In noise that grows or shrinks along training, by a third to threefold, 4 to 7 % were false and 99 % found.
 
     The tokens of a run share its weights and so their noise: the false breaks of a run may come
     together at one checkpoint. The procedure holds the mean rate under such positive dependence, not its spread.
 
-    The noise is taken to be normal and equally strong at all checkpoints. Where it is not, more of what is found is
-    false than the rate says. In 14 such sets, without wander, with drops by six deviations: 10 % with Student's noise
-    of 5 degrees of freedom, 28 % of 3; 8 % where its deviation grows by half over the checkpoints, 23 % threefold; 16 %
-    where it shrinks by a third and 61 % threefold, so beware of a learning rate that decays to nothing. Noise that is
-    correlated from checkpoint to checkpoint counts as wander and costs power alone (AR(1) 0.5: 1 % false, 76 % found).
-    On the demo's runs the deviation grows by two thirds up to step 300 and is even after that: normal noise of that
-    course makes it 7 %.
+    The noise is taken to be normal. Where it has heavier tails more of what is found is false than the rate says: 13 %
+    with Student's noise of 5 degrees of freedom, 26 % of 3. Noise that is correlated from checkpoint to checkpoint
+    counts as wander and costs power alone (AR(1) 0.5: 1 % false, 81 % found).
 
     References
     ----------
