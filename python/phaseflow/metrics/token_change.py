@@ -31,11 +31,11 @@ def token_changes(
     """Every token whose loss breaks at some step of training: when, how far (negative: a drop, nats), how sure.
 
     Each token is tested by itself. Its losses over the checkpoints are a smooth course (the span of 1, ln(step),
-    step^-1/4, step^-1/2), plus a random walk in ln(step) for what it learns and
-    unlearns slowly, plus noise whose course over the checkpoints all tokens share; a break is a ramp between two checkpoints, up to about 0.6 decades of steps apart. The
-    test is by likelihood ratio: the best ramp, falling or rising, against none, each with the random walk that suits it
-    best. What the ratio is without a break is simulated for tokens that wander as these do. Of the tokens' p-values,
-    Benjamini and Hochberg's procedure keeps those that hold the false-discovery rate.
+    step^-1/4, step^-1/2), plus a random walk in ln(step) for what it learns and unlearns slowly, plus noise whose
+    course over the checkpoints all tokens share; a break is a ramp between two checkpoints, up to about 0.6 decades of
+    steps apart. The test is by likelihood ratio: the best ramp, falling or rising, against none, each with the random
+    walk that suits it best. What the ratio is without a break is simulated for tokens that wander as these do. Of the
+    tokens' p-values, Benjamini and Hochberg's procedure keeps those that hold the false-discovery rate.
 
     Parameters
     ----------
