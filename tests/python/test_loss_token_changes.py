@@ -125,11 +125,12 @@ def deviations(losses: np.ndarray, *, threads: int | None = None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("wander", [0.0, 2.0])
-@pytest.mark.parametrize("course", [np.ones(len(STEPS)), THIRD, THIRD[::-1], np.where(STEPS < 300, 1.0, 0.3)])
+@pytest.mark.parametrize("course", [np.ones(len(STEPS)), THIRD, THIRD[::-1], np.where(STEPS < 100, 2.0, 1.0)])
 def test_how_the_noise_changes_is_read_off_the_tokens(course: np.ndarray, wander: float) -> None:
     found = deviations(smooth_losses(40, 50, wander=wander, seed=5, course=course))
-    ratio = found / (course / np.exp(np.log(course).mean()))
-    assert np.exp(np.log(found).mean()) == pytest.approx(1)
+    # Half of the middle checkpoint's variance is the least.
+    ratio = found / np.maximum(course / np.median(course), np.sqrt(0.5))
+    assert found.min() >= np.sqrt(0.5)
     # The two checkpoints beside a jump are told from one side only.
     steady = np.abs(np.diff(np.log(course), prepend=np.log(course[0]))) < 0.5
     assert np.abs(np.log(ratio[steady])).max() < 0.2

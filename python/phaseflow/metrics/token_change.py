@@ -79,15 +79,16 @@ def token_changes(
     variance differs 20,000-fold. A drop from 0.02 to 0.002 nats can be certain, too; ``size`` tells.
 
     The noise is a token's own times that of the checkpoint, which all tokens share and which is read off them: how far
-    a checkpoint is off the line between its neighbours, over the quartiles of up to 16,384 tokens. Of fewer than 1,000
-    tokens neighbouring checkpoints are taken together, of fewer than 16 the noise is taken for even.
+    a checkpoint is off the line between its neighbours, over the quartiles of up to 16,384 tokens. No
+    checkpoint counts as having less than half of the middle one's variance. Of fewer than 1,000 tokens neighbouring checkpoints are taken
+    together, of fewer than 16 the noise is taken for even.
 
     Simulated, 14 sets of 5,000 tokens on 70 log-spaced checkpoints, random walks of 0 to 36 noise variances a decade,
     1 % of the tokens dropping at a step of their own (``benches/token_changes.py --calibrate 14``). Of the others
     p-values below 0.05 came 0.9 to 1.2 times as often as they should, below 0.01 0.9 to 1.1 times. Of drops by six
     noise deviations 99 % were found, 65 % where all tokens wander by 4 noise variances a decade; of those found 4 to
-    6 % were false on average. Of drops by three deviations 21 % were found, and hardly any of tokens that wander so.
-    In noise that grows or shrinks along training, by a third to threefold, 4 to 7 % were false and 99 % found.
+    6 % were false on average. Of drops by three deviations 20 % were found, and hardly any of tokens that wander so.
+    In noise that grows or shrinks along training 5 to 7 % were false, 9 % where it shrinks threefold, and 99 % found.
 
     The tokens of a run share its weights and so their noise: the false breaks of a run may come
     together at one checkpoint. The procedure holds the mean rate under such positive dependence, not its spread.

@@ -208,7 +208,7 @@ impl TokenGrid {
         loss::Grid::new(&steps.as_array().to_vec()).map(Self).map_err(|error| to_python(py, error))
     }
 
-    /// The noise's variance at every checkpoint, relative to the others.
+    /// The noise's variance at every checkpoint over that of the middle one, at least 1/2.
     #[pyo3(signature = (losses, *, threads))]
     fn noise<'py>(
         &self,

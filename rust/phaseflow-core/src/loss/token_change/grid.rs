@@ -26,7 +26,7 @@ pub(super) const WANDER: [f64; 6] = [0.0, 0.5, 2.0, 8.0, 32.0, 128.0];
 pub struct Grid {
     /// log10(step).
     pub(super) u: Vec<f64>,
-    /// The noise's variance at every checkpoint, relative to the others.
+    /// The noise's variance at every checkpoint, in units of the wander's.
     pub(super) noise: Vec<f64>,
     /// The smooth base, orthonormal.
     pub(super) base: Vec<Vec<f64>>,

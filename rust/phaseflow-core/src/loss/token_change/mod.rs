@@ -18,7 +18,7 @@
 //!   without a break.
 //! * `noise` is normal and differs from token to token and from checkpoint to checkpoint: a variance of the token's own
 //!   times one of the checkpoint's, which all tokens share ([`Grid::noise`]). A learning rate that decays takes it down;
-//!   without that, six in ten of the breaks found would be false where it shrinks threefold.
+//!   taken for even, noise that shrinks threefold makes six in ten of the breaks found false.
 //! * `ramp` goes from 0 to 1 between two checkpoints: neighbours (a step), or about 0.15, 0.3, 0.6 decades apart.
 //!
 //! No common trend is taken off first: a mean or median over tokens holds part of every drop that many tokens share,

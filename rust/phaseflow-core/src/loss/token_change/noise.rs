@@ -14,6 +14,11 @@
 //! tokens do alike nor the few that break there contributes. `r` and `W` are those that explain the spreads, by
 //! Richardson's and Lucy's iteration, which keeps them positive (1972, 1974); a running median takes out checkpoints
 //! at which very many tokens break together.
+//!
+//! No checkpoint counts as having less than half of the middle one's variance. Early in training there is little noise,
+//! but what tokens learn there is not smooth to that precision, and a base that had to follow it would break
+//! everywhere: in the demo's one-layer run 15,000 tokens, with this bound 1,300. It has a price where noise shrinks
+//! threefold: of what is found at a rate of 5%, 9% is false instead of 3%; 61% if noise is taken for even.
 
 use rayon::prelude::*;
 
@@ -41,11 +46,12 @@ const LAGS: [usize; 2] = [1, 3];
 const ROUNDS: usize = 200;
 /// Fewest checkpoints of the running median, to either side.
 const BESIDE: usize = 2;
-/// How far a variance may lie from the middle one.
-const FURTHEST: f64 = 100.0;
+/// The least and the largest variance, in units of the middle one.
+const LEAST_NOISE: f64 = 0.5;
+const MOST_NOISE: f64 = 100.0;
 
 impl Grid {
-    /// The noise's variance at every checkpoint relative to the others, of geometric mean 1; ones where fewer than
+    /// The noise's variance at every checkpoint over that of the middle one, at least 1/2; ones where fewer than
     /// 16 tokens can be compared.
     pub fn noise<'a>(&self, losses: &'a [TensorView<'a>], cancel: &Cancel) -> Result<Vec<f64>> {
         let rows = Rows::new(losses, self.u.len())?;
@@ -128,9 +134,7 @@ impl Grid {
         let smooth: Vec<f64> =
             (0..n).map(|at| median(&logs[at.saturating_sub(beside)..(at + beside + 1).min(n)])).collect();
         let middle = median(&smooth);
-        let logs = smooth.iter().map(|log| (log - middle).clamp(-FURTHEST.ln(), FURTHEST.ln()));
-        let mean = logs.clone().sum::<f64>() / n as f64;
-        logs.map(|log| (log - mean).exp()).collect()
+        smooth.iter().map(|log| (log - middle).clamp(LEAST_NOISE.ln(), MOST_NOISE.ln()).exp()).collect()
     }
 }
 
