@@ -80,8 +80,8 @@ def token_changes(
 
     The noise is a token's own times that of the checkpoint, which all tokens share and which is read off them: how far
     a checkpoint is off the line between its neighbours, over the quartiles of up to 16,384 tokens. No
-    checkpoint counts as having less than half of the middle one's variance. Of fewer than 1,000 tokens neighbouring checkpoints are taken
-    together, of fewer than 16 the noise is taken for even.
+    checkpoint counts as having less than half of the middle one's variance. Of fewer than 1,000 tokens neighbouring
+    checkpoints are taken together, of fewer than 16 the noise is taken for even.
 
     Simulated, 14 sets of 5,000 tokens on 70 log-spaced checkpoints, random walks of 0 to 36 noise variances a decade,
     1 % of the tokens dropping at a step of their own (``benches/token_changes.py --calibrate 14``). Of the others
