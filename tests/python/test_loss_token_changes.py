@@ -150,6 +150,12 @@ def test_what_many_tokens_do_together_is_no_noise() -> None:
 def test_noise_of_few_or_of_silent_tokens_counts_as_even() -> None:
     assert (deviations(smooth_losses(1, 15, course=THIRD)) == 1).all()
     assert (deviations(np.full((len(STEPS), 4, 50), 2.0)) == 1).all()
+    # The tokens differ by nothing, or hardly one checkpoint from the others.
+    same = smooth_losses(1, 1)
+    assert (deviations(np.tile(same, (1, 4, 50))) == 1).all()
+    once = np.full((len(STEPS), 4, 50), 2.0)
+    once[::2] += smooth_losses(4, 50)[::2] * (np.arange(len(STEPS))[::2, None, None] < 4)
+    assert np.isfinite(deviations(once)).all()
     losses = smooth_losses(20, 50, course=THIRD)
     expected = deviations(losses[:, 1:])
     losses[7, 0] = np.nan

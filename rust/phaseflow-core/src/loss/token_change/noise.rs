@@ -52,7 +52,7 @@ const MOST_NOISE: f64 = 100.0;
 
 impl Grid {
     /// The noise's variance at every checkpoint over that of the middle one, at least 1/2; ones where fewer than
-    /// 16 tokens can be compared.
+    /// 16 tokens can be compared, or most checkpoints have none.
     pub fn noise<'a>(&self, losses: &'a [TensorView<'a>], cancel: &Cancel) -> Result<Vec<f64>> {
         let rows = Rows::new(losses, self.u.len())?;
         let apart = rows.tokens.div_ceil(RUNS).max(RUN);
@@ -134,6 +134,9 @@ impl Grid {
         let smooth: Vec<f64> =
             (0..n).map(|at| median(&logs[at.saturating_sub(beside)..(at + beside + 1).min(n)])).collect();
         let middle = median(&smooth);
+        if !middle.is_finite() {
+            return vec![1.0; n]; // most checkpoints, or all, are without noise
+        }
         smooth.iter().map(|log| (log - middle).clamp(LEAST_NOISE.ln(), MOST_NOISE.ln()).exp()).collect()
     }
 }
