@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from phaseflow import _core
 from synthetic import planted_run
 
 # How long an example takes depends on what else the machine does; no test asserts speed.
@@ -24,3 +25,17 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     planted_run(root / "with", induction=True)
     planted_run(root / "without", induction=False, seed=1)
     return root
+
+
+@pytest.fixture
+def detectors_made(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One entry for each window detector that is made from here on: whether its noise is even."""
+    made = []
+    new = _core.WindowDetector
+
+    def counted(x, variance, **options):
+        made.append(variance is None)
+        return new(x, variance, **options)
+
+    monkeypatch.setattr(_core, "WindowDetector", counted)
+    return made

@@ -169,19 +169,11 @@ def test_a_p_value_is_the_largest_over_noise_and_never_below_that_of_even_noise_
     assert (both["p_value"] > 1.01 * both["p_value_right"]).mean() > 0.3
 
 
-def test_a_curve_without_a_window_in_even_noise_is_looked_at_once(monkeypatch):
-    made = []
-    new = _core.WindowDetector
-
-    def counted(x, variance, **options):
-        made.append(variance is None)
-        return new(x, variance, **options)
-
-    monkeypatch.setattr(_core, "WindowDetector", counted)
+def test_a_curve_without_a_window_in_even_noise_is_looked_at_once(detectors_made):
     x = np.logspace(0.9, 4, 60)  # a grid that no other test meets in the cache
     curves = 20 * x**-0.3 + np.random.default_rng(9).standard_normal((3, 60))
     assert pf.detect_windows(curves, x=x, simulations=100, level=1e-4).is_empty()
-    assert made == [True]
+    assert detectors_made == [True]
 
 
 def test_discoveries_are_those_of_p_values_held_against_all_noise():

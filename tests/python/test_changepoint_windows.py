@@ -351,15 +351,7 @@ def test_the_callers_arrays_stay_as_they_are():
     assert np.array_equal(curves, before)
 
 
-def test_many_variances_read_off_leave_the_shared_grid_where_it_is(monkeypatch):
-    made = []
-    new = _core.WindowDetector
-
-    def counted(x, variance, **options):
-        made.append(variance is None)
-        return new(x, variance, **options)
-
-    monkeypatch.setattr(_core, "WindowDetector", counted)
+def test_many_variances_read_off_leave_the_shared_grid_where_it_is(detectors_made):
     x = np.arange(1.0, 61.0) + 0.125  # a grid that no other test meets in the cache
     random = np.random.default_rng(0)
     even = random.normal(0, 1, 60)
@@ -367,5 +359,5 @@ def test_many_variances_read_off_leave_the_shared_grid_where_it_is(monkeypatch):
     uneven = random.normal(0, 1, (40, 60)) * np.concatenate([fading, np.flip(fading, axis=1)])
     for curves in (even, uneven, even):
         pf.detect_windows(curves, x=x, simulations=100)
-    assert len(made) > 17  # more than are kept of shared grids
-    assert made.count(True) == 1
+    assert len(detectors_made) > 17  # more than are kept of shared grids
+    assert detectors_made.count(True) == 1

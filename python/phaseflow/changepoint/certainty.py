@@ -1,11 +1,10 @@
 """How certain the changes between neighbouring segments are: place, size and existence, each between its neighbours.
 
 The neighbouring changepoints are taken as given, and noise within the two segments for independent between samples, or
-for AR(1) where the penalty was made for that. The place:
-the samples at which the two segments may meet with nearly the same likelihood (``place.rs`` has the cut, after Hansen
-2000, for each cost). The size: Student's interval of a difference of means; ``effects.py`` has what else a cost
-measures. Existence: the p-value of :func:`detect_many` for cost l2 of one feature, else that of shuffled samples
-(``existence.rs``).
+for AR(1) where the penalty was made for that. The place: the samples at which the two segments may meet with nearly the
+same likelihood (``place.rs`` has the cut, after Hansen 2000, for each cost). The size: Student's interval of a
+difference of means; ``effects.py`` has what else a cost measures. Existence: the p-value of :func:`detect_many` for
+cost l2 of one feature, else that of shuffled samples; in AR(1) noise that of series drawn anew (``existence.rs``).
 """
 
 from dataclasses import dataclass

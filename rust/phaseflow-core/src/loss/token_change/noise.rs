@@ -79,8 +79,7 @@ impl Grid {
         let size = y.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
         self.base.iter().for_each(|function| remove(&mut y, function));
         let mut off: Vec<f64> = (1..y.len() - 1).map(|at| self.off(&y, at, 1).abs()).collect();
-        let middle = off.len() / 2;
-        let unit = *off.select_nth_unstable_by(middle, f64::total_cmp).1;
+        let unit = median(&mut off);
         // What is left of a trajectory inside the base is rounding.
         if !(unit > ROUNDING * size && y.iter().all(|value| value.is_finite())) {
             return None;
@@ -132,8 +131,8 @@ impl Grid {
         let beside = BESIDE.max(ENOUGH.div_ceil(2 * tokens.len()));
         let logs: Vec<f64> = explained(&spreads, n).iter().map(|variance| variance.ln()).collect();
         let smooth: Vec<f64> =
-            (0..n).map(|at| median(&logs[at.saturating_sub(beside)..(at + beside + 1).min(n)])).collect();
-        let middle = median(&smooth);
+            (0..n).map(|at| median(&mut logs[at.saturating_sub(beside)..(at + beside + 1).min(n)].to_vec())).collect();
+        let middle = median(&mut smooth.clone());
         if !middle.is_finite() {
             return vec![1.0; n]; // most checkpoints, or all, are without noise
         }
@@ -190,8 +189,8 @@ fn quartile_distance(values: &mut [f64]) -> f64 {
     (high - low) / 2.0
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
+/// The middle value, the larger of two; reorders.
+fn median(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
