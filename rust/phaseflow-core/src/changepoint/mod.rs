@@ -5,6 +5,7 @@ mod centred;
 mod compensated;
 pub mod convexity;
 mod cost;
+mod eights;
 mod existence;
 mod knots;
 mod linear_algebra;

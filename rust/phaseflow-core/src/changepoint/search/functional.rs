@@ -2,155 +2,126 @@
 //! for the cost l2: the same answer as [`pelt`](super::pelt), linear in the samples in practice however few the changes.
 //!
 //! The cost of the samples so far is a function of the level `mu` of the last segment. For a last segment from s on it
-//! is the parabola `count (mu - mean)^2 + level`, and only the lower envelope over all s matters:
+//! is a parabola, and only the lower envelope over all s matters:
 //!
 //! ```text
 //! F_t(mu) = min( F_(t-1)(mu), min over mu' of F_(t-1)(mu') + penalty ) + (y_t - mu)^2
 //! ```
 //!
-//! The envelope is a list of pieces in order of `mu`. A start that is nowhere the lowest is gone for good. Each parabola
-//! is written about its segment's first sample, near its own mean, so that no large sums are subtracted and a sample is
-//! added without a division.
+//! The envelope is a list of pieces in order of `mu`. A start that is nowhere the lowest is gone for good.
+//!
+//! A fresh start costs the same at every level, so it takes over wherever the envelope lies above that price. Nearly
+//! always that is to the left of some level and to the right of another. What the envelope costs where two pieces meet
+//! is kept, so that it takes a comparison a piece to see that it is so; then only the ends of the list change. Where it
+//! is not, around changes, the whole list is [cut](super::piece::cut).
+//!
+//! The best start is seldom another one than a sample before. Its cost is worked out by itself, which needs no piece,
+//! and of the others only whether one is lower, which needs no division: the processor goes on with the price of the
+//! next fresh start before it is through with the list.
 
-use super::changepoints;
+use super::envelope::{Envelope, Part, Step};
+use super::piece::range;
 use crate::{Cancel, Result};
-
-/// A start of the last segment and the levels up to which it is the lowest:
-/// `count d^2 - 2 sum d + level`, `d = mu - origin`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Piece {
-    pub(super) until: f64,
-    pub(super) count: f64,
-    pub(super) sum: f64,
-    pub(super) level: f64,
-    pub(super) origin: f64,
-    pub(super) from: usize,
-}
-
-impl Piece {
-    #[inline(always)]
-    pub(super) fn fresh(from: usize, level: f64, until: f64) -> Self {
-        Self { until, count: 0.0, sum: 0.0, level, origin: 0.0, from }
-    }
-
-    #[inline(always)]
-    pub(super) fn at(&self, mu: f64) -> f64 {
-        let distance = mu - self.origin;
-        (self.count * distance - 2.0 * self.sum) * distance + self.level
-    }
-
-    /// Adds `(value - mu)^2`.
-    #[inline(always)]
-    pub(super) fn add(&mut self, value: f64) {
-        self.origin = if self.count > 0.0 { self.origin } else { value };
-        let distance = value - self.origin;
-        self.count += 1.0;
-        self.sum += distance;
-        self.level += distance * distance;
-    }
-
-    /// Where it is the lowest; needs a sample.
-    #[inline(always)]
-    pub(super) fn mean(&self) -> f64 {
-        self.origin + self.sum / self.count
-    }
-
-    /// How low it gets: at any level, for outside of its own ones another is as low or lower.
-    #[inline(always)]
-    pub(super) fn lowest(&self) -> f64 {
-        self.level - if self.count > 0.0 { self.sum * self.sum / self.count } else { 0.0 }
-    }
-
-    /// Between which levels it lies below `price`; NaN where it nowhere does.
-    #[inline(always)]
-    pub(super) fn below(&self, price: f64) -> (f64, f64) {
-        let reach = (self.sum * self.sum - self.count * (self.level - price)).sqrt();
-        (self.origin + (self.sum - reach) / self.count, self.origin + (self.sum + reach) / self.count)
-    }
-}
-
-/// Memory that one search leaves to the next.
-#[derive(Debug, Default)]
-pub(crate) struct Envelope {
-    pieces: Vec<Piece>,
-    next: Vec<Piece>,
-    before: Vec<usize>,
-}
 
 /// The cheapest segmentation of `y` at a penalty, segments of any size.
 pub(crate) fn functional(y: &[f64], penalty: f64, memory: &mut Envelope, cancel: &Cancel) -> Result<Vec<usize>> {
-    let Envelope { pieces, next, before } = memory;
-    let (lowest, highest) =
-        y.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| (low.min(y), high.max(y)));
-    if lowest >= highest {
-        return Ok(Vec::new());
-    }
-    before.clear();
-    before.resize(y.len() + 1, 0);
-    pieces.clear();
-    let mut piece = Piece::fresh(0, 0.0, highest);
-    piece.add(y[0]);
-    pieces.push(piece);
-    let mut best = (0.0, 0);
-    for (sample, &value) in y.iter().enumerate().skip(1) {
+    let Some((lowest, highest)) = range(y) else { return Ok(Vec::new()) };
+    let mut lead = Part::fresh(y[0], 0.0, highest);
+    memory.begin(lead);
+    let (mut best, mut above, mut low_edge) = (0.0, 0, 0.0);
+    for (sample, &value) in y.iter().enumerate() {
         cancel.check()?;
-        before[sample] = best.1;
-        next.clear();
-        let price = best.0 + penalty;
-        best.0 = f64::INFINITY;
-        // The sample is added to each piece as it is kept.
-        cut(pieces, price, sample, lowest, |mut piece| {
-            piece.add(value);
-            let here = piece.lowest();
-            if here < best.0 {
-                best = (here, piece.from);
+        if sample > 0 {
+            let price = best + penalty;
+            let step = Step { value, price, above, low_above: low_edge > price, lowest };
+            if !memory.trim(step) {
+                memory.cut(step, sample);
             }
-            next.push(piece);
-        });
-        std::mem::swap(pieces, next);
+            low_edge = low_edge.min(price);
+        }
+        low_edge += (value - lowest) * (value - lowest);
+        lead.add(value);
+        best = lead.lowest();
+        let another;
+        (another, above) = memory.add(value, best, best + penalty);
+        if another {
+            (lead, above) = memory.lead(penalty);
+            best = lead.lowest();
+            memory.starts.push((sample + 1, sample + 1 - lead.count as usize));
+        }
     }
-    before[y.len()] = best.1;
-    Ok(changepoints(before))
+    Ok(changepoints(&memory.starts, y.len()))
 }
 
-/// The envelope, piece by piece, after a segment that starts at `from` may take over wherever that costs no more than
-/// `price`.
-#[inline(always)]
-pub(super) fn cut(pieces: &[Piece], price: f64, from: usize, lowest: f64, mut keep: impl FnMut(Piece)) {
-    let mut left = lowest;
-    let mut left_above = pieces.first().is_some_and(|piece| piece.at(left) > price);
-    // Where the fresh start's turn has come and not yet ended.
-    let mut open: Option<f64> = None;
-    for piece in pieces {
-        let right = piece.until;
-        let right_above = piece.at(right) > price;
-        let (mut start, mut end) = (left, right);
-        // Neighbours meet, so what lies above at the right end of one does so at the left end of the next.
-        if left_above || right_above {
-            left_above = right_above;
-            let (first, last) = piece.below(price);
-            // NaN, where the parabola lies above the price everywhere, fails every comparison.
-            start = if first > left { first } else { left };
-            end = if last < right { last } else { right };
-            if first.is_nan() || start >= end {
-                open = Some(right);
-                left = right;
-                continue;
+/// Follows the best starts back from an end.
+fn changepoints(starts: &[(usize, usize)], mut end: usize) -> Vec<usize> {
+    let mut found = Vec::new();
+    loop {
+        let later = starts.partition_point(|start| start.0 <= end);
+        end = starts[later - 1].1;
+        if end == 0 {
+            break;
+        }
+        found.push(end);
+    }
+    found.reverse();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::ArrayView2;
+
+    use super::functional;
+    use crate::Cancel;
+    use crate::changepoint::cost::{Cost, L2, Lengths};
+    use crate::changepoint::search::{Envelope, Grid, optimal_penalised};
+    use crate::random::Random;
+
+    /// Signals that move an envelope in every way: levels short and long, ramps up and down, decays, bends, ties,
+    /// alternation, outliers.
+    fn signals(n: usize) -> Vec<Vec<f64>> {
+        let mut random = Random::new(5);
+        let mut noise = |size: f64| -> Vec<f64> { (0..n).map(|_| size * random.normal()).collect() };
+        let part = |i: usize| i as f64 / n as f64;
+        let mut found = Vec::new();
+        for (length, size) in [(1, 1.0), (7, 0.3), (60, 1.0), (n, 1.0), (60, 0.0), (n / 2 + 1, 1e-3)] {
+            let (levels, rest) = (noise(3.0), noise(size));
+            found.push((0..n).map(|i| levels[i / length] + rest[i]).collect());
+        }
+        let small = noise(0.01);
+        found.push((0..n).map(part).collect());
+        found.push((0..n).map(|i| small[i] - part(i)).collect());
+        found.push((0..n).map(|i| small[i] + (-6.0 * part(i)).exp()).collect());
+        found.push((0..n).map(|i| (9.0 * part(i)).sin()).collect());
+        found.push((0..n).map(|i| if i % 2 == 0 { part(i) } else { -part(i) }).collect());
+        found.push(noise(1.5).iter().map(|value| value.round()).collect());
+        found.push(noise(1.0).iter().enumerate().map(|(i, value)| if i % 50 == 7 { 40.0 } else { *value }).collect());
+        found
+    }
+
+    #[test]
+    fn no_segmentation_is_cheaper() {
+        let n = 240;
+        // One memory for all: what a search leaves to the next changes nothing.
+        let mut memory = Envelope::default();
+        for (index, y) in signals(n).iter().enumerate() {
+            let cost = L2::new(ArrayView2::from_shape((n, 1), y).unwrap());
+            for penalty in [0.0, 1e-9, 1e-3, 0.1, 1.0, 8.0, 60.0, 1e4] {
+                let total = |cuts: &[usize]| {
+                    let bounds: Vec<usize> = [0].iter().chain(cuts).chain(&[n]).copied().collect();
+                    let costs: f64 = bounds.windows(2).map(|bound| cost.of(bound[0], bound[1])).sum();
+                    costs + penalty * cuts.len() as f64
+                };
+                let found = functional(y, penalty, &mut memory, &Cancel::new()).unwrap();
+                let grid = Grid { n_samples: n, min_size: 1, jump: 1 };
+                let mut plain = L2::new(ArrayView2::from_shape((n, 1), y).unwrap());
+                let lengths = &mut Lengths { cost: &mut plain, charge: 0.0 };
+                let cheapest = optimal_penalised(lengths, grid, penalty, &Cancel::new()).unwrap();
+                let (found, cheapest) = (total(&found), total(&cheapest));
+                let scale = total(&[]) + penalty;
+                assert!(found <= cheapest + 1e-13 * scale, "signal {index} at {penalty}: {found} for {cheapest}");
             }
         }
-        if start > left {
-            open = Some(start);
-        }
-        if let Some(until) = open.take() {
-            keep(Piece::fresh(from, price, until));
-        }
-        keep(Piece { until: end, ..*piece });
-        if end < right {
-            open = Some(right);
-        }
-        left = right;
-    }
-    if let Some(until) = open {
-        keep(Piece::fresh(from, price, until));
     }
 }

@@ -4,10 +4,12 @@
 //! least `min_size` samples and whose changepoints are multiples of `jump`, or the sum of costs for a given number.
 
 mod continuous;
+mod envelope;
 mod functional;
 mod greedy;
 mod optimal;
 mod pelt;
+mod piece;
 mod robust;
 mod runs;
 mod seeded;
@@ -15,7 +17,8 @@ mod shaped;
 mod window;
 
 pub(crate) use continuous::{continuous_fixed, continuous_penalised};
-pub(crate) use functional::{Envelope, functional};
+pub(crate) use envelope::Envelope;
+pub(crate) use functional::functional;
 pub(crate) use greedy::{Stop, binary_segmentation, bottom_up};
 pub(crate) use optimal::{optimal_fixed, optimal_penalised};
 pub(crate) use pelt::pelt;

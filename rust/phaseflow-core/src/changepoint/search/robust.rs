@@ -6,7 +6,7 @@
 //! `y - clip` and `y + clip`; between the two it adds a parabola, outside a constant.
 
 use super::changepoints;
-use super::functional::{Piece, cut};
+use super::piece::{Piece, cut, range};
 use crate::changepoint::compensated::{Pair, PrefixSums};
 use crate::{Cancel, Result};
 
@@ -21,7 +21,7 @@ pub(crate) fn robust(y: &[f64], penalty: f64, clip: f64, cancel: &Cancel) -> Res
         let (best, from) = add(&pieces, &mut next, value, clip, lowest);
         before[sample + 1] = from;
         pieces.clear();
-        cut(&next, best + penalty, sample + 1, lowest, |piece| pieces.push(piece));
+        cut(next.iter().copied(), best + penalty, sample + 1, lowest, |piece| pieces.push(piece));
     }
     Ok(changepoints(&before))
 }
@@ -64,13 +64,6 @@ pub(crate) fn clipped_costs(y: &[f64], clip: f64, cancel: &Cancel) -> Result<Vec
         std::mem::swap(&mut pieces, &mut next);
     }
     Ok(costs)
-}
-
-/// Smallest and largest sample; `None` where they are equal.
-fn range(y: &[f64]) -> Option<(f64, f64)> {
-    let lowest = y.iter().copied().fold(f64::INFINITY, f64::min);
-    let highest = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    (lowest < highest).then_some((lowest, highest))
 }
 
 /// The envelope with a sample added; its lowest value and the start that belongs to.

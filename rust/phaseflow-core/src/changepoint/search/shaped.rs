@@ -14,7 +14,7 @@
 //! stairs: at the best segmentation no change has size 0 (joining the two would cost the same without the penalty), so
 //! every level is a mean of its segment, and only means, where F is stationary, need to be looked at for mu'.
 
-use super::functional::Piece;
+use super::piece::Piece;
 use crate::changepoint::names::lookup;
 use crate::{Cancel, Result};
 
