@@ -1,9 +1,12 @@
 //! Detection: a signal cut into segments, by cost, search and penalty.
 
+use std::borrow::Cow;
+
 use ndarray::ArrayView2;
 
 use super::centred::unit_axis;
 use super::cost::{Autoregressive, L1, L2, Lengths, Linear, NeverRaisedBySplitting, Normal, Poisson, Rbf};
+use super::eights::sum;
 use super::names::{CostName, SearchName};
 use super::noise::{Lasting, lasting_noise};
 use super::penalty::{Penalty, noise_variance};
@@ -55,8 +58,9 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     let search = request.resolve(features)?;
     let Prepared { signal, unit } = prepare(request.cost, signal)?;
     cancel.check()?;
-    let x = unit_axis(x);
     let lines = matches!(request.cost, CostName::Linear | CostName::ContinuousLinear);
+    // No other cost looks at it.
+    let x = if lines { unit_axis(x) } else { Vec::new() };
     let fixed = request.n_changepoints.is_some();
     let dimension = request.cost.dimension();
     // A given penalty or number asks for no noise; sorting it out would take as long as the fastest search.
@@ -148,6 +152,14 @@ impl Run<'_> {
         Grid { n_samples: self.signal.nrows(), min_size: self.request.min_size, jump: self.request.jump }
     }
 
+    /// The only feature, as it lies in memory where that is in order.
+    fn feature(&self) -> Cow<'_, [f64]> {
+        match self.signal.as_slice() {
+            Some(y) if self.signal.ncols() == 1 => Cow::Borrowed(y),
+            _ => Cow::Owned(self.signal.column(0).to_vec()),
+        }
+    }
+
     /// For costs whose segments do not know of each other.
     fn separate(&self, cost: &mut impl NeverRaisedBySplitting, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
         let grid = self.grid();
@@ -172,20 +184,18 @@ impl Run<'_> {
 
     /// For levels of one feature by functional pruning, which needs no sums over all segments.
     fn levels(&self, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
-        let y = self.signal.column(0).to_vec();
+        let y = self.feature();
         let changepoints = match self.request.shape {
             Shape::Any => functional(&y, self.penalty, &mut Envelope::default(), cancel)?,
             shape => shaped(&y, self.penalty, shape, cancel)?,
         };
         let cost = |part: &[f64]| {
-            // About its first sample, so that a constant costs exactly 0; the second sum corrects the rounded mean.
+            // About its first sample, so that a constant costs exactly 0; the rest corrects the rounded mean.
             let count = part.len() as f64;
-            let mean = part.iter().map(|y| y - part[0]).sum::<f64>() / count;
-            let (sum, squares) = part.iter().fold((0.0, 0.0), |(sum, squares), y| {
-                let apart = (y - part[0]) - mean;
-                (sum + apart, squares + apart * apart)
-            });
-            (squares - sum * sum / count).max(0.0)
+            let mean = sum(part, |y| y - part[0]) / count;
+            let rest = sum(part, |y| (y - part[0]) - mean);
+            let squares = sum(part, |y| ((y - part[0]) - mean).powi(2));
+            (squares - rest * rest / count).max(0.0)
         };
         let costs = self.bounds(&changepoints).windows(2).map(|bound| cost(&y[bound[0]..bound[1]])).collect();
         Ok((changepoints, costs))
@@ -193,7 +203,7 @@ impl Run<'_> {
 
     /// For the biweight loss.
     fn clipped(&self, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
-        let y = self.signal.column(0).to_vec();
+        let y = self.feature();
         let changepoints = robust(&y, self.penalty, self.clip, cancel)?;
         let bounds = self.bounds(&changepoints);
         let costs = bounds.windows(2).map(|bound| clipped_cost(&y[bound[0]..bound[1]], self.clip)).collect();
@@ -201,7 +211,7 @@ impl Run<'_> {
     }
 
     fn continuous(&self, cancel: &Cancel) -> Result<(Vec<usize>, Vec<f64>)> {
-        let y: Vec<f64> = self.signal.column(0).to_vec();
+        let y = self.feature();
         let changepoints = match self.request.n_changepoints {
             Some(count) => self.enough(continuous_fixed(self.x, &y, self.grid(), count, cancel)?)?,
             None => continuous_penalised(self.x, &y, self.grid(), self.penalty, cancel)?,
