@@ -234,6 +234,23 @@ def test_strided_read_only_and_low_precision_signals_pass():
     assert pf.detect(y, threads=2).changepoints.tolist() == pf.detect(y, threads=1).changepoints.tolist()
 
 
+@pytest.mark.parametrize("n_samples", [60, 20_000])  # without a thread of its own, and with one
+def test_neither_threads_nor_memory_order_change_a_bit(n_samples):
+    y = problem(3, n_samples)[1]
+    plain = pf.detect(y)
+    wide = np.asfortranarray(np.stack([y, -y], axis=1))
+    for found in (
+        *(pf.detect(y, threads=threads) for threads in (1, 3)),
+        pf.detect(wide[:, :1]),
+        pf.detect(y[:, None]),
+    ):
+        assert found.changepoints.tolist() == plain.changepoints.tolist()
+        assert found.costs.tobytes() == plain.costs.tobytes()
+        assert found.penalty == plain.penalty
+    with pytest.raises(pf.exceptions.ParameterError, match="threads is 0"):
+        pf.detect(y, threads=0)
+
+
 # Edges
 
 

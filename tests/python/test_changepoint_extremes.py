@@ -92,6 +92,7 @@ except KeyboardInterrupt:
         'pf.detect(y, cost="ar", order=8, search="optimal")',
         'pf.detect(y, penalty="mbic", search="optimal")',
         'pf.detect(y, cost="clinear", penalty=1.0)',
+        'pf.detect(np.sin(np.arange(2000) / 222), cost="clinear", penalty=1.0)',  # few samples, but a minute
         'pf.detect(np.tile(y, 10), cost="l1", search="bottom-up")',
         "pf.detect_windows(np.tile(y[:1000], (4000, 1)), x=np.arange(1.0, 1001.0), simulations=100_000)",
         "pf.non_convexity(np.tile(y, 2))",

@@ -186,24 +186,10 @@ def detect(
             raise ParameterError(f"{name} is {count}, expected 0 or above")
     if not 0 < level < 1:
         raise ParameterError(f"level is {level}, expected between 0 and 1")
-    there: NDArray[np.bool_] = np.logical_not(np.isnan(features).any(axis=1))
-    complete = bool(there.all())
-    if len(features) and not there.any():
-        raise ShapeError("signal has a NaN at every sample, needs at least 1 without")
-    if np.isinf(features).any():
-        sample, feature = np.argwhere(np.isinf(features))[0]
-        raise NotFiniteError(f"signal[{sample}, {feature}] is {features[sample, feature]}, expected a number or NaN")
-    if cost == "ar" and there.any():
-        first, last = np.flatnonzero(there)[[0, -1]]
-        if not there[first : last + 1].all():
-            gap = first + int(np.argmin(there[first:]))
-            raise NotFiniteError(
-                f'signal[{gap}] is NaN, and cost "ar" predicts each sample from those before it: '
-                "fill the gap, pass the parts one by one, or pass another cost"
-            )
+    there = None if np.isfinite(features).all() else _present(features, cost)
     changepoints, costs, price, noise_variance, autocorrelation, ran = _core.detect(
-        axis if complete else axis[there],
-        features if complete else features[there],
+        axis if there is None else axis[there],
+        features if there is None else features[there],
         cost=cost,
         search=search,
         penalty=penalty,
@@ -215,7 +201,7 @@ def detect(
         order=order,
         threads=threads,
     )
-    changepoints = changepoints if complete else np.flatnonzero(there)[changepoints]
+    changepoints = changepoints if there is None else np.flatnonzero(there)[changepoints]
     if n_changepoints is not None:
         criterion, assumption = "number given", _GIVEN.format("given number of changepoints")
     elif isinstance(penalty, str):
@@ -241,3 +227,22 @@ def detect(
         criterion=criterion,
         assumption=assumption,
     )
+
+
+def _present(features: NDArray[np.float64], cost: str) -> NDArray[np.bool_]:
+    """Which samples have no NaN, if some have and the cost can do without the others."""
+    there: NDArray[np.bool_] = np.logical_not(np.isnan(features).any(axis=1))
+    if not there.any():
+        raise ShapeError("signal has a NaN at every sample, needs at least 1 without")
+    if np.isinf(features).any():
+        sample, feature = np.argwhere(np.isinf(features))[0]
+        raise NotFiniteError(f"signal[{sample}, {feature}] is {features[sample, feature]}, expected a number or NaN")
+    if cost == "ar":
+        first, last = np.flatnonzero(there)[[0, -1]]
+        if not there[first : last + 1].all():
+            gap = first + int(np.argmin(there[first:]))
+            raise NotFiniteError(
+                f'signal[{gap}] is NaN, and cost "ar" predicts each sample from those before it: '
+                "fill the gap, pass the parts one by one, or pass another cost"
+            )
+    return there

@@ -1,14 +1,16 @@
 //! Bindings of `phaseflow_core::changepoint`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use phaseflow_core::Cancel;
 use phaseflow_core::changepoint::window::{Base, Detector, Limits, Options, Scale, Window};
 use phaseflow_core::changepoint::{self, CostName, Penalty, Request, SearchName, Shape};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::compute::compute;
+use crate::compute::{compute, compute_briefly};
 use crate::error::to_python;
 
 type WindowsOfPanel<'py> =
@@ -133,9 +135,11 @@ fn detect<'py>(
     let request = request(cost, search, penalty, n_changepoints, min_size, jump, order)
         .and_then(|request| Ok(Request { width, shape: Shape::from_name(shape)?, ..request }))
         .map_err(|error| to_python(py, error))?;
-    let x = x.as_array().to_vec();
+    let x = x.as_slice().map_or_else(|_| Cow::Owned(x.as_array().to_vec()), Cow::Borrowed);
     let signal = signal.as_array();
-    let found = compute(py, threads, |cancel| changepoint::detect(&x, signal, request, cancel))?;
+    let search = |cancel: &Cancel| changepoint::detect(&x, signal, request, cancel);
+    let short = request.is_short(signal.ncols(), signal.nrows());
+    let found = if short { compute_briefly(py, threads, search)? } else { compute(py, threads, search)? };
     Ok((
         PyArray1::from_iter(py, found.changepoints.iter().map(|&changepoint| changepoint as i64)),
         PyArray1::from_vec(py, found.costs),

@@ -1,5 +1,6 @@
 //! The one way a binding computes: GIL released, thread count honoured, Ctrl-C watched, errors mapped.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -23,7 +24,22 @@ where
     compute_watched(py, threads, kernel, |_| Ok(()))
 }
 
-/// The same; the waiting thread calls `watch` now and then, with the GIL. An exception from it stops the kernel.
+/// The same for a kernel that is through before anybody would press Ctrl-C, and uses one thread: this one. To start
+/// another takes longer than many a short kernel.
+pub(crate) fn compute_briefly<T, F>(py: Python<'_>, threads: Option<usize>, kernel: F) -> PyResult<T>
+where
+    T: Send,
+    F: FnOnce(&Cancel) -> Result<T> + Send,
+{
+    let outcome = py.detach(|| {
+        let run = || at_least_one(threads).and_then(|_| kernel(&Cancel::new()));
+        // Nothing that a panic may have left half done is looked at again.
+        catch_unwind(AssertUnwindSafe(run))
+    });
+    settle(py, outcome)
+}
+
+/// The same as [`compute`]; the waiting thread calls `watch` now and then, with the GIL. An exception from it stops the kernel.
 pub(crate) fn compute_watched<T, F, W>(py: Python<'_>, threads: Option<usize>, kernel: F, watch: W) -> PyResult<T>
 where
     T: Send,
@@ -55,21 +71,23 @@ where
     });
     match outcome {
         (_, Some(signal)) => Err(signal),
-        (Ok(result), None) => result.map_err(|error| to_python(py, error)),
-        (Err(_), None) => Err(PyRuntimeError::new_err(
+        (outcome, None) => settle(py, outcome),
+    }
+}
+
+/// What a kernel returned, or the exception for its error or panic.
+fn settle<T>(py: Python<'_>, outcome: std::thread::Result<Result<T>>) -> PyResult<T> {
+    match outcome {
+        Ok(result) => result.map_err(|error| to_python(py, error)),
+        Err(_) => Err(PyRuntimeError::new_err(
             "a phaseflow kernel panicked; this is a bug, please report it with the input's shapes and dtypes",
         )),
     }
 }
 
 fn with_threads<T: Send>(threads: Option<usize>, run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    match threads {
+    match at_least_one(threads)? {
         None => run(),
-        Some(0) => Err(Error::OutOfRange {
-            argument: "threads",
-            expected: "at least 1, or None for all".into(),
-            got: "0".into(),
-        }),
         Some(count) => {
             let pool =
                 rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(|error| Error::Unsupported {
@@ -78,5 +96,16 @@ fn with_threads<T: Send>(threads: Option<usize>, run: impl FnOnce() -> Result<T>
                 })?;
             pool.install(run)
         }
+    }
+}
+
+fn at_least_one(threads: Option<usize>) -> Result<Option<usize>> {
+    match threads {
+        Some(0) => Err(Error::OutOfRange {
+            argument: "threads",
+            expected: "at least 1, or None for all".into(),
+            got: "0".into(),
+        }),
+        threads => Ok(threads),
     }
 }

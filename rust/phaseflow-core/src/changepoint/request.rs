@@ -13,6 +13,11 @@ const MOST_ORDER: usize = 32;
 /// Most samples for costs that take quadratic time where little changes, whatever the search.
 const MOST_QUADRATIC: usize = 200_000;
 
+/// Nanoseconds: what is not worth a thread that can be interrupted, and what a segment's price and a parabola cost.
+const SHORT: usize = 500_000_000;
+const PRICE: usize = 100;
+const PARABOLA: usize = 4;
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
@@ -120,6 +125,21 @@ impl Request {
         Self { min_size: if self.min_size > 0 { self.min_size.max(least) } else { 0 }, ..self }
     }
 
+    /// Whether the search takes a fraction of a second whatever the signal, so that nobody would want to interrupt it.
+    pub fn is_short(self, features: usize, n_samples: usize) -> bool {
+        if self.cost == CostName::ContinuousLinear {
+            return false; // The pieces of its functions are not bounded by the segments.
+        }
+        // At worst all segments are priced, once for every changepoint where their number is given, and each price is a
+        // small linear system. Functional pruning at worst looks at a parabola for each of them.
+        let any = self.shape == Shape::Any && self.cost != CostName::Biweight;
+        let parabolas = any && matches!(self.resolve(features), Ok(SearchName::Functional));
+        let rounds = self.n_changepoints.unwrap_or(0).saturating_add(1);
+        let unknowns = features.saturating_add(if self.cost == CostName::Autoregressive { self.order } else { 0 });
+        let each = if parabolas { PARABOLA } else { PRICE.saturating_mul(unknowns.saturating_pow(3)) };
+        n_samples.saturating_pow(2).saturating_mul(rounds).saturating_mul(each) <= SHORT
+    }
+
     /// The price of a changepoint for a signal that was divided by `unit`. A criterion charges for parameters in what
     /// `worth` says.
     pub(crate) fn price(self, features: usize, n_samples: usize, unit: f64, worth: impl FnOnce() -> f64) -> f64 {
@@ -212,5 +232,41 @@ impl Request {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Request;
+    use crate::changepoint::names::{CostName, SearchName};
+    use crate::changepoint::penalty::Penalty;
+    use crate::changepoint::search::Shape;
+
+    #[test]
+    fn what_may_take_long_is_not_short() {
+        let request = Request {
+            cost: CostName::L2,
+            search: SearchName::Auto,
+            penalty: Penalty::Value(1.0),
+            n_changepoints: None,
+            min_size: 1,
+            jump: 1,
+            width: None,
+            shape: Shape::Any,
+            order: 1,
+        };
+        // 4 n^2 nanoseconds by functional pruning, 100 n^2 for prices of segments: half a second.
+        assert!(request.is_short(1, 11_000) && !request.is_short(1, 12_000));
+        let priced = Request { search: SearchName::Pelt, ..request };
+        assert!(priced.is_short(1, 2_200) && !priced.is_short(1, 2_300));
+        assert!(priced.is_short(3, 400) && !priced.is_short(3, 500));
+        let of_order = |order| Request { cost: CostName::Autoregressive, order, ..request };
+        assert!(of_order(1).is_short(1, 700) && !of_order(10).is_short(1, 700));
+        let counted = |count| Request { n_changepoints: Some(count), ..request };
+        assert!(counted(4).is_short(1, 900) && !counted(9).is_short(1, 900));
+        assert!(!Request { cost: CostName::ContinuousLinear, ..request }.is_short(1, 10));
+        let shaped = Request { shape: Shape::Down, ..request };
+        assert!(shaped.is_short(1, 2_200) && !shaped.is_short(1, 2_300));
+        assert!(!request.is_short(usize::MAX, usize::MAX));
     }
 }
