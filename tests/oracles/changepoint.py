@@ -24,16 +24,19 @@ def decay_columns(x):
 class RestrictedLikelihood:
     """Restricted log-likelihoods of a curve under AR(1) noise and random relaxations, over a grid of both."""
 
-    def __init__(self, x):
+    def __init__(self, x, deviations=1.0):
         free, relaxations = decay_columns(x)
         n = len(free)
+        deviations = np.broadcast_to(deviations, n)
         # An orthonormal basis of what the free columns leave: restricted likelihood is the likelihood of these contrasts.
-        self.contrasts = np.linalg.svd(free, full_matrices=True)[0][:, free.shape[1] :]
+        # Where the last checkpoint alone is late, both bends are the same column.
+        directions, sizes, _ = np.linalg.svd(free, full_matrices=True)
+        self.contrasts = directions[:, (sizes > 1e-12 * sizes[0]).sum() :]
         lags = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
         self.whiteners, self.scales = [], []
         for rho in RHOS:
             for tau in TAUS:
-                covariance = rho**lags + tau**2 * relaxations @ relaxations.T
+                covariance = np.outer(deviations, deviations) * rho**lags + tau**2 * relaxations @ relaxations.T
                 restricted = self.contrasts.T @ covariance @ self.contrasts
                 values, vectors = np.linalg.eigh(restricted)
                 self.whiteners.append((vectors / np.sqrt(values)).T @ self.contrasts.T)
