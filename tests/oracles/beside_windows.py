@@ -20,9 +20,9 @@ def relative(variance):
     return np.exp(0.5 * (np.log(variance) - np.log(variance).mean()))
 
 
-def window(x, shape, start, end):
-    """Of log10(x): a ramp, half a cosine wave, or a logistic curve, of slope 1 / (end - start) in the middle."""
-    u, start, end = np.log10(x), np.log10(start), np.log10(end)
+def window(x, shape, start, end, axis=np.log10):
+    """A ramp, half a cosine wave, or a logistic curve, in u of slope 1 / (end - start) in the middle."""
+    u, start, end = axis(x), axis(start), axis(end)
     from_middle = (u - (start + end) / 2) / (end - start)
     return {
         "ramp": np.clip(0.5 + from_middle, 0, 1),
@@ -51,12 +51,12 @@ def rest_of(y, deviations, free, relaxations, columns, rho, tau):
     return np.where(left < 0.3, np.nan, errors @ y / np.sqrt(np.maximum(left, 0.3)))
 
 
-def rest(x, curve, variance, *columns, likelihood=None):
+def rest(x, curve, variance, *columns, likelihood=None, axis=np.log10):
     """Base "decay", at the likeliest noise with relaxations a step larger than that."""
     y, deviations = scaled(curve), relative(variance)
-    likelihoods = (likelihood or RestrictedLikelihood(x, deviations)).table(y, *columns)
+    likelihoods = (likelihood or RestrictedLikelihood(x, deviations, axis)).table(y, *columns)
     rho, tau = np.unravel_index(likelihoods.argmax(), likelihoods.shape)
-    return rest_of(y, deviations, *decay_columns(x), columns, RHOS[rho], TAUS[min(tau + 1, len(TAUS) - 1)])
+    return rest_of(y, deviations, *decay_columns(x, axis), columns, RHOS[rho], TAUS[min(tau + 1, len(TAUS) - 1)])
 
 
 def best_bend(x, curve, likelihood, tau=None):
@@ -72,15 +72,14 @@ def best_bend(x, curve, likelihood, tau=None):
     return BENDS[values.argmax()], values.max()
 
 
-def is_a_bend(x, curve, start, end, likelihood):
+def is_a_bend(x, curve, start, end, likelihood, axis=np.log10):
     """Whether the window from one checkpoint to another may be a bend as well: by how much, and where that begins."""
-    y, u = scaled(curve), np.log10(x)
-    if x[start] < 0.5 * x[-1]:
-        return -np.inf, None
+    y, u = scaled(curve), axis(x)
     without = likelihood.table(y)
-    beside = likelihood.table(y, window(x, "ramp", x[start], x[end]))
+    beside = likelihood.table(y, window(x, "ramp", x[start], x[end], axis))
     tau = min(np.unravel_index(without.argmax(), without.shape)[1] + 1, len(TAUS) - 1)
-    narrow = u[end] - u[start] <= 0.35 + 1e-9
+    narrow = axis is np.log10 and u[end] - u[start] <= 0.35 + 1e-9
     any_size = narrow and beside.max() - without.max() > beside[:, tau].max() - without[:, tau].max()
     begin, bent = best_bend(x, curve, likelihood, None if any_size else tau)
-    return bent + np.log(len(x) / 100) - (beside.max() if any_size else beside[:, tau].max()), begin
+    lead = bent + np.log(len(x) / 100) - (beside.max() if any_size else beside[:, tau].max())
+    return lead if x[start] >= 0.5 * x[-1] else -np.inf, begin

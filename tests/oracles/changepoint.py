@@ -8,10 +8,10 @@ RHOS = (-0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96)
 TAUS = (0.0, *(10.0 ** (exponent / 2) for exponent in range(-2, 13)))
 
 
-def decay_columns(x):
-    """Free columns and relaxations of the base "decay"."""
+def decay_columns(x, axis=np.log10):
+    """Free columns and relaxations of the base "decay"; ``axis`` makes the model's u of x."""
     x = np.asarray(x, float)
-    u = np.log10(x)
+    u = axis(x)
     u = (2 * u - u[0] - u[-1]) / (u[-1] - u[0])
     bends = [np.maximum(x / x[-1] - begin, 0) ** 2 for begin in (0.7, 0.85)]
     free = np.stack([np.ones_like(x), u, x**-0.25, x**-0.5, *bends], axis=1)
@@ -24,8 +24,8 @@ def decay_columns(x):
 class RestrictedLikelihood:
     """Restricted log-likelihoods of a curve under AR(1) noise and random relaxations, over a grid of both."""
 
-    def __init__(self, x, deviations=1.0):
-        free, relaxations = decay_columns(x)
+    def __init__(self, x, deviations=1.0, axis=np.log10):
+        free, relaxations = decay_columns(x, axis)
         n = len(free)
         deviations = np.broadcast_to(deviations, n)
         # An orthonormal basis of what the free columns leave: restricted likelihood is the likelihood of these contrasts.

@@ -83,14 +83,14 @@ def test_a_rest_is_that_of_the_covariance_written_out(seed, n, height, rho, spre
     assert found == pytest.approx(rest(x, curve, variance), abs=1e-6, nan_ok=True)
 
 
-def explanations(x, curve, variance, found, likelihood, begin=None):
+def explanations(x, curve, variance, found, likelihood, begin=None, axis=np.log10):
     """Whether the rest is that beside the window told and a bend from there, or that window alone; or None."""
     columns, rests = found
     (start,), (end,) = columns["start"], columns["end"]
     for shape in ("ramp", "cosine", "logistic"):
-        told = window(x, shape, start, end)
+        told = window(x, shape, start, end, axis)
         for bends in ([],) if begin is None else ([], [bend(x, begin)]):
-            expected = rest(x, curve, variance, told, *bends, likelihood=likelihood)
+            expected = rest(x, curve, variance, told, *bends, likelihood=likelihood, axis=axis)
             if rests == pytest.approx(expected, abs=1e-6, nan_ok=True):
                 return bool(bends)
     return None
@@ -110,23 +110,44 @@ def test_a_window_is_part_of_what_is_taken_off():
     assert told.count(False) >= 7
 
 
-def test_late_windows_are_bends_where_a_bend_explains_nearly_as_much():
+@pytest.mark.parametrize(
+    ("scale", "axis", "bends", "windows"),
+    [("log", np.log10, 3, 9), ("linear", np.asarray, 1, 9)],
+    ids=["log", "linear"],
+)
+def test_late_windows_are_bends_where_a_bend_explains_nearly_as_much(scale, axis, bends, windows):
     random = np.random.default_rng(3)
     x = np.sort(random.uniform(1, 100, 50))
-    likelihood, even = RestrictedLikelihood(x), detector(x)
+    likelihood, even = RestrictedLikelihood(x, axis=axis), detector(x, scale=scale)
     agreed = []
-    for index in range(24):
+    for index in range(20):
         late = -100 * bend(x, random.uniform(0.5, 0.65))
-        if index % 2:
-            late = -12 * np.clip((x / x[-1] - random.uniform(0.5, 0.9)) / 0.1, 0, 1)
+        if index % 2 or scale == "linear":
+            late = -12 * np.clip((x / x[-1] - random.uniform(0.5, 0.95)) / 0.1, 0, 1)
         curve = 20 * x**-0.4 + late + random.standard_normal(50)
         ((_, (start, end)),) = even.clearest(curve[None], threads=None)
-        lead, begin = is_a_bend(x, curve, start, end, likelihood)
+        lead, begin = is_a_bend(x, curve, start, end, likelihood, axis)
         if begin in (0.7, 0.85) or abs(lead) < 0.3:
             continue  # the base has those; a search that halves its steps may miss the best place by so much
         columns, _, _, rests = even.detect(curve[None], **ONE_AND_ALL)
-        told = explanations(x, curve, np.ones(50), (columns, rests[0]), likelihood, begin)
+        told = explanations(x, curve, np.ones(50), (columns, rests[0]), likelihood, begin, axis)
         agreed += [] if told is None else [(told, told == bool(lead > 0))]
     assert all(same for _, same in agreed), agreed
-    assert agreed.count((True, True)) >= 3, agreed
-    assert agreed.count((False, True)) >= 10, agreed
+    assert agreed.count((True, True)) >= bends, agreed
+    assert agreed.count((False, True)) >= windows, agreed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_window_that_starts_in_the_first_half_need_not_beat_a_bend(seed):
+    x = np.linspace(2, 100, 60)
+    noise = np.random.default_rng(seed).standard_normal(60)
+    columns, _ = rest_of(x, 20 * x**-0.4 - 400 * bend(x, 0.52) + noise)
+    assert 40 < columns["start"] < 50
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_base_without_bends_is_given_none(seed):
+    x = np.linspace(2, 100, 60)
+    noise = np.random.default_rng(seed).standard_normal(60)
+    columns, _ = rest_of(x, 20 * x**-0.4 - 100 * bend(x, 0.52) + noise, base="power")
+    assert columns["start"] > 65
