@@ -12,7 +12,7 @@ all groups is therefore not an option here; :func:`phaseflow.q_values` makes one
 from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ from phaseflow.exceptions import DtypeError, MissingExtraError, NotFiniteError, 
 
 __all__ = ["Phase"]
 
-_NOT_HERE = {"signals", "signal", "x", "offsets", "fdr", "fdr_method", "variance"}
+_NOT_HERE = {"signals", "signal", "x", "offsets", "fdr", "fdr_method"}
 
 
 _OLDEST = (1, 31)  # before, a list made by implode was not taken for one value a group
@@ -56,7 +56,11 @@ _WINDOW = [
 ]
 _WINDOWS = _struct(_WINDOW)
 _SEGMENTS = pl.List(pl.Int64)
-_AXIS = "phase.x"
+_AXIS, _VARIANCE = "phase.x", "phase.variance"
+_READ_OFF: Literal["auto"] = "auto"
+
+#: What belongs to the rows of every group beside the series, in lists like it: their axis, their variance.
+Beside = dict[str, pl.Series | None]
 
 
 @pl.api.register_expr_namespace("phase")
@@ -102,10 +106,10 @@ class Phase:
         """
         _check(options, detect_many)
 
-        def changepoints(lists: pl.Series, axes: pl.Series | None) -> pl.Series:
-            return _as_lists(_detected(lists, axes, options), len(lists), _CHANGEPOINTS)
+        def changepoints(lists: pl.Series, beside: Beside) -> pl.Series:
+            return _as_lists(_detected(lists, beside, options), len(lists), _CHANGEPOINTS)
 
-        return self._apply(x, changepoints, _CHANGEPOINTS)
+        return self._apply({_AXIS: x}, changepoints, _CHANGEPOINTS)
 
     def segment(self, x: str | pl.Expr | None = None, **options: Any) -> pl.Expr:
         """Number of the segment that each row lies in, from 0: as many values as rows.
@@ -121,9 +125,9 @@ class Phase:
         """
         _check(options, detect_many)
 
-        def numbers(lists: pl.Series, axes: pl.Series | None) -> pl.Series:
+        def numbers(lists: pl.Series, beside: Beside) -> pl.Series:
             starts = _starts(lists)
-            found = _detected(lists, axes, options)
+            found = _detected(lists, beside, options)
             begins = np.zeros(starts[-1] + 1, np.int64)
             begins[starts[found[schema.SERIES].to_numpy()] + found[schema.CHANGEPOINT].to_numpy()] = 1
             total = np.cumsum(begins)[:-1]
@@ -135,54 +139,86 @@ class Phase:
                 pl.DataFrame({schema.SERIES: series, schema.SEGMENT: total - before}), len(lists), _SEGMENTS
             )
 
-        return self._apply(x, numbers, _SEGMENTS).explode()
+        return self._apply({_AXIS: x}, numbers, _SEGMENTS).explode()
 
-    def windows(self, x: str | pl.Expr | None = None, **options: Any) -> pl.Expr:
+    def windows(
+        self, x: str | pl.Expr | None = None, *, variance: str | pl.Expr | None = _READ_OFF, **options: Any
+    ) -> pl.Expr:
         """The phase-change windows of every group, as a list of structs.
 
-        Groups with the same axis are searched together; each further axis needs its own simulated thresholds, which
-        take a second or so.
+        Groups with the same axis, and the same variance where one is given, are searched together; each further axis or
+        variance needs its own simulated thresholds, which take a second or so.
 
         Parameters
         ----------
         x
             Column or expression of the step; 1, 2, 3, ... without it.
+        variance
+            How strong the noise is along the curve. ``"auto"``: read off each group. A column (by another name than
+            that; else ``pl.col("auto")``) or expression: the noise variance of every row, up to a factor, such as the
+            squared standard error of each evaluation; it may be null where the series is. None: equally strong
+            everywhere.
         **options
-            Those of :func:`phaseflow.detect_windows`, without ``variance`` and ``fdr``.
+            Those of :func:`phaseflow.detect_windows`, which has more on ``variance`` too, without ``fdr``.
 
         Returns
         -------
         polars.Expr
             As :meth:`changepoints`, of ``start``, ``end`` and ``size`` with ``*_lower`` and ``*_upper``, and
             ``p_value``.
+
+        Raises
+        ------
+        ParameterError
+            At once, an option that does not exist. The others of :func:`phaseflow.detect_windows`, when the query runs.
+
+        Examples
+        --------
+        >>> import numpy as np, polars as pl, phaseflow.polars
+        >>> step = np.logspace(1, 4, 60)
+        >>> drop = np.clip((np.log10(step) - 2.5) / 0.3, 0, 1)
+        >>> error = 0.05 * step**-0.3
+        >>> loss = step**-0.3 - 0.4 * drop + np.random.default_rng(0).normal(0, error)
+        >>> losses = pl.DataFrame({"run": "a", "step": step, "loss": loss, "error": error})
+        >>> windows = pl.col("loss").phase.windows("step", variance=pl.col("error") ** 2)
+        >>> found = losses.group_by("run").agg(windows).explode("loss").unnest("loss")
+        >>> found.select("run", pl.col("size").round(1)).rows()
+        [('a', -0.4)]
         """
         _check(options, detect_windows)
+        read_off: Literal["auto"] | None = None if variance is None else _READ_OFF
+        given = None if variance is None or (isinstance(variance, str) and variance == _READ_OFF) else variance
 
-        def windows(lists: pl.Series, axes: pl.Series | None) -> pl.Series:
+        def windows(lists: pl.Series, beside: Beside) -> pl.Series:
             tables = [pl.DataFrame(schema={schema.SERIES: pl.Int64, **dict.fromkeys(_WINDOW, pl.Float64)})]
-            for members, rows, steps in _by_axis(lists, axes):
-                found = detect_windows(rows, x=steps, **options)
+            for members, rows, columns in _alike(lists, beside):
+                known = read_off if given is None else columns[_VARIANCE]
+                found = detect_windows(rows, x=columns[_AXIS], variance=known, **options)
                 series = pl.Series(schema.SERIES, members[found[schema.SERIES].to_numpy()])
                 tables.append(found.with_columns(series))
             return _as_lists(pl.concat(tables), len(lists), _WINDOWS)
 
-        return self._apply(x, windows, _WINDOWS)
+        return self._apply({_AXIS: x, _VARIANCE: given}, windows, _WINDOWS)
 
     def _apply(
-        self, x: str | pl.Expr | None, function: Callable[[pl.Series, pl.Series | None], pl.Series], dtype: pl.List
+        self,
+        beside: dict[str, str | pl.Expr | None],
+        function: Callable[[pl.Series, Beside], pl.Series],
+        dtype: pl.List,
     ) -> pl.Expr:
         groups = self._expr.implode()
-        if x is None:
-            return groups.map_batches(lambda lists: function(lists, None), return_dtype=dtype, is_elementwise=True)
-        axis = pl.col(x) if isinstance(x, str) else x
+        given = {name: pl.col(of) if isinstance(of, str) else of for name, of in beside.items() if of is not None}
+        without: Beside = dict.fromkeys(beside)
+        if not given:
+            return groups.map_batches(lambda lists: function(lists, without), return_dtype=dtype, is_elementwise=True)
 
-        def both(pairs: pl.Series) -> pl.Series:
-            lists, axes = pairs.struct.unnest().get_columns()
-            return function(lists, axes)
+        def together(fields: pl.Series) -> pl.Series:
+            lists, *others = fields.struct.unnest().get_columns()
+            return function(lists, without | dict(zip(given, others, strict=True)))
 
         # A struct takes the name of its first field, as the expression should.
-        pairs = pl.struct(groups, axis.implode().alias(_AXIS))
-        return pairs.map_batches(both, return_dtype=dtype, is_elementwise=True)
+        fields = pl.struct(groups, *(of.implode().alias(name) for name, of in given.items()))
+        return fields.map_batches(together, return_dtype=dtype, is_elementwise=True)
 
 
 def _check(options: dict[str, Any], function: Callable[..., Any]) -> None:
@@ -206,35 +242,41 @@ def _numbers(argument: str, lists: pl.Series) -> NDArray[np.float64]:
     return flat.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _axis(lists: pl.Series, axes: pl.Series | None) -> NDArray[np.float64] | None:
-    if axes is None:
+def _of_rows(argument: str, lists: pl.Series, of: pl.Series | None) -> NDArray[np.float64] | None:
+    if of is None:
         return None
-    if not np.array_equal(_starts(lists), _starts(axes)):
-        raise ShapeError("x has another number of rows than the series, expected one for every row")
-    axis = _numbers(schema.X, axes)
-    if np.isnan(axis).any():
+    if not np.array_equal(_starts(lists), _starts(of)):
+        raise ShapeError(f"{argument} has another number of rows than the series, expected one for every row")
+    return _numbers(argument, of)
+
+
+def _axis(lists: pl.Series, beside: Beside) -> NDArray[np.float64] | None:
+    axis = _of_rows(schema.X, lists, beside[_AXIS])
+    if axis is not None and np.isnan(axis).any():
         raise NotFiniteError(f"x has {np.isnan(axis).sum()} nulls or NaNs, expected a number for every row")
     return axis
 
 
-def _detected(lists: pl.Series, axes: pl.Series | None, options: dict[str, Any]) -> pl.DataFrame:
-    return detect_many(_numbers("signal", lists), offsets=_starts(lists), x=_axis(lists, axes), **options)
+def _detected(lists: pl.Series, beside: Beside, options: dict[str, Any]) -> pl.DataFrame:
+    axis = _axis(lists, beside)
+    return detect_many(_numbers("signal", lists), offsets=_starts(lists), x=axis, **options)
 
 
-def _by_axis(
-    lists: pl.Series, axes: pl.Series | None
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]]:
-    """The groups that share an axis: which, their rows, and the axis."""
-    starts, values, axis = _starts(lists), _numbers("signal", lists), _axis(lists, axes)
+def _alike(
+    lists: pl.Series, beside: Beside
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.float64] | None]]]:
+    """The groups that share an axis and a variance: which, their rows, and what they share."""
+    starts, values = _starts(lists), _numbers("signal", lists)
+    columns = {_AXIS: _axis(lists, beside), _VARIANCE: _of_rows("variance", lists, beside[_VARIANCE])}
     members: dict[object, list[int]] = {}
     for index, (start, end) in enumerate(pairwise(starts.tolist())):
-        key = end - start if axis is None else axis[start:end].tobytes()
+        shared = tuple(None if of is None else of[start:end].tobytes() for of in columns.values())
         if end > start:
-            members.setdefault(key, []).append(index)
+            members.setdefault((end - start, shared), []).append(index)
     for group in members.values():
         start, end = starts[group[0]], starts[group[0] + 1]
         rows = np.stack([values[starts[index] : starts[index + 1]] for index in group])
-        yield np.array(group), rows, None if axis is None else axis[start:end]
+        yield np.array(group), rows, {name: None if of is None else of[start:end] for name, of in columns.items()}
 
 
 def _as_lists(table: pl.DataFrame, n_series: int, dtype: pl.List) -> pl.Series:

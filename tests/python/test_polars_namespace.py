@@ -135,6 +135,63 @@ def test_windows_of_groups_are_those_of_detect_windows():
     assert alone["loss"].to_list() == [[]]
 
 
+def runs_with_errors():
+    """Three runs on the same steps: noise that fades with the step, a drop in the first and the last, gaps in the last."""
+    random = np.random.default_rng(3)
+    step = np.logspace(1, 4, 60)
+    error = 0.3 * step**-0.4
+    drop = np.clip((np.log10(step) - 2.5) / 0.3, 0, 1)
+    curves = np.stack([step**-0.3 - size * drop + random.normal(0, error) for size in (0.6, 0.0, 0.6)])
+    curves[2, [5, 40]] = np.nan
+    frame = pl.DataFrame(
+        {
+            "run": np.repeat([7, 8, 9], 60),
+            "step": np.tile(step, 3),
+            "loss": curves.ravel(),
+            "error": np.where(np.isnan(curves), np.nan, error).ravel(),
+        }
+    )
+    return step, error, curves, frame.with_columns(pl.col("loss", "error").fill_nan(None))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("word", ["auto", None, "column", "expression"])
+def test_the_variance_of_windows_is_that_of_detect_windows(word, lazy):
+    step, error, curves, frame = runs_with_errors()
+    options = {"simulations": 200}
+    if word in ("auto", None):
+        known = variance = word
+    else:
+        known = error**2
+        variance = pl.col("error") ** 2 if word == "expression" else "square"
+    expected = pf.detect_windows(curves, x=step, variance=known, **options)
+    expression = pl.col("loss").phase.windows("step", variance=variance, **options)
+    rows = frame.with_columns((pl.col("error") ** 2).alias("square"))
+    found = (rows.lazy() if lazy else rows).group_by("run", maintain_order=True).agg(expression)
+    found = (found.collect() if lazy else found).explode("loss").unnest("loss").drop_nulls("start")
+    assert found.drop("run").equals(expected.drop("series"))
+    assert set(found["run"]) >= {7, 9}
+
+
+def test_groups_with_other_variances_are_judged_by_their_own():
+    step, error, curves, frame = runs_with_errors()
+    # The second run's noise grows where that of the others fades.
+    frame = frame.with_columns(pl.when(run=8).then(1 / pl.col("error")).otherwise("error").alias("error"))
+    found = frame.group_by("run", maintain_order=True).agg(
+        pl.col("loss").phase.windows("step", variance=pl.col("error") ** 2, simulations=200, level=1.0, max_windows=1)
+    )
+    for curve, known, windows in zip(curves, (error**2, (1 / error) ** 2, error**2), found["loss"], strict=True):
+        alone = pf.detect_windows(curve, x=step, variance=known, simulations=200, level=1.0, max_windows=1)
+        assert windows.struct.unnest().equals(alone.drop("series"))
+
+
+def test_a_variance_without_an_axis_is_that_of_the_rows():
+    _, error, curves, frame = runs_with_errors()
+    found = frame.filter(run=7).select(pl.col("loss").phase.windows(variance=pl.col("error") ** 2, simulations=100))
+    alone = pf.detect_windows(curves[0], variance=error**2, simulations=100)
+    assert found.explode("loss").unnest("loss").equals(alone.drop("series"))
+
+
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt32, pl.Float32, pl.Boolean])
 def test_columns_of_any_number_pass(dtype):
     frame = pl.DataFrame({"y": pl.Series([0, 0, 0, 1, 1, 1]).cast(dtype)})
@@ -160,6 +217,9 @@ def test_what_it_cannot_do_is_refused_by_name():
         (pl.col("loss").phase.changepoints(pl.col("step").head(2)), "another number of rows"),
         (pl.col("loss").phase.changepoints(pl.col("loss")), "nulls or NaNs"),
         (pl.col("loss").phase.changepoints(cost="l3"), "l2, l1"),
+        (pl.col("loss").phase.windows(variance=pl.col("step").head(2)), "variance has another number of rows"),
+        (pl.col("loss").phase.windows(variance="run"), "variance is a column of String"),
+        (pl.col("loss").phase.windows(variance="none such"), "none such"),
     ]:
         with pytest.raises(Exception, match=words):
             LOSSES.select(expression)
