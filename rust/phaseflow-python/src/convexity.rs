@@ -6,7 +6,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::compute::compute;
-use crate::error::to_python;
 
 /// A prepared grid; Python keeps the last few, because their simulated distributions are worth keeping.
 #[pyclass(name = "ConvexityTest", frozen, module = "phaseflow._core")]
@@ -23,10 +22,9 @@ impl PyConvexityTest {
         simulations: usize,
         seed: u64,
     ) -> PyResult<Self> {
-        let variance = variance.map(|variance| variance.as_array().to_vec());
-        ConvexityTest::new(&x.as_array().to_vec(), variance.as_deref(), Options { simulations, seed })
-            .map(Self)
-            .map_err(|error| to_python(py, error))
+        let (x, variance) = (x.as_array().to_vec(), variance.map(|variance| variance.as_array().to_vec()));
+        let options = Options { simulations, seed };
+        compute(py, None, |cancel| ConvexityTest::new(&x, variance.as_deref(), options, cancel)).map(Self)
     }
 
     /// Columns of the table of stretches as a dict of arrays, start and end as samples; and every series' p-value.

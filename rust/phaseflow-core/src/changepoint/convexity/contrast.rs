@@ -10,12 +10,16 @@
 //! somewhere from the first sample of L to the last of R, and of all convex curves a straight line gives the most
 //! false alarms.
 
+use crate::{Cancel, Result};
+
 /// Middle blocks are these long and multiples of them by powers of two; a neighbour is a third, once or three times
 /// as long.
 const LENGTHS: [usize; 2] = [2, 3];
 const RATIO: usize = 3;
 /// Middle blocks of one length start at every `length / STRIDE` samples.
 const STRIDE: usize = 4;
+/// Middle blocks between two looks at whether to stop.
+const AT_ONCE: usize = 1024;
 
 /// Samples `start..middle` are L, `middle..right` M, `right..end` R.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +33,7 @@ pub(super) struct Contrast {
 }
 
 /// The contrasts of a grid.
-pub(super) fn contrasts(x: &[f64]) -> Vec<Contrast> {
+pub(super) fn contrasts(x: &[f64], cancel: &Cancel) -> Result<Vec<Contrast>> {
     let n = x.len();
     // Measured from the first: a large common x costs no digits.
     let sums = prefix_sums(x.iter().map(|value| value - x[0]));
@@ -37,7 +41,10 @@ pub(super) fn contrasts(x: &[f64]) -> Vec<Contrast> {
     let mut found = Vec::new();
     for length in lengths(n) {
         let neighbours = neighbours(length);
-        for middle in (0..n).step_by((length / STRIDE).max(1)) {
+        for (turn, middle) in (0..n).step_by((length / STRIDE).max(1)).enumerate() {
+            if turn % AT_ONCE == 0 {
+                cancel.check()?;
+            }
             let right = middle + length;
             for &left_length in neighbours.iter().filter(|&&left| left <= middle) {
                 for &right_length in neighbours.iter().filter(|&&more| right + more <= n) {
@@ -49,7 +56,7 @@ pub(super) fn contrasts(x: &[f64]) -> Vec<Contrast> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// 1, 2, 3, 4, 6, 8, 12, ...: those for which three blocks fit.
@@ -188,12 +195,12 @@ mod tests {
         ] {
             let sums = prefix_sums(curve.iter().copied());
             let scale = curve.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-            for contrast in contrasts(&x) {
+            for contrast in contrasts(&x, &Cancel::new()).unwrap() {
                 assert!(contrast.value(&sums) <= 1e-11 * scale, "{contrast:?}");
             }
         }
         let sums = prefix_sums(x.iter().map(|x| 3.0 - 2.0 * x));
-        assert!(contrasts(&x).iter().all(|contrast| contrast.value(&sums).abs() < 1e-9));
+        assert!(contrasts(&x, &Cancel::new()).unwrap().iter().all(|contrast| contrast.value(&sums).abs() < 1e-9));
     }
 
     #[test]
@@ -203,7 +210,7 @@ mod tests {
         let deviations: Vec<f64> = (0..n).map(|i| 1.0 + 0.2 * (i % 5) as f64).collect();
         for rho in [-0.3, 0.0, 0.8] {
             let covariance = Covariance::new(rho, &deviations);
-            for contrast in contrasts(&x) {
+            for contrast in contrasts(&x, &Cancel::new()).unwrap() {
                 let weights = weights(&contrast, n);
                 let mut expected = 0.0;
                 for i in 0..n {
@@ -219,8 +226,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cancelled_preparation_ends() {
+        let cancel = Cancel::new();
+        cancel.raise();
+        assert!(contrasts(&[0.0, 1.0, 4.0], &cancel).is_err());
+    }
+
+    #[test]
     fn three_samples_have_one_contrast() {
-        let only = contrasts(&[0.0, 1.0, 4.0]);
+        let only = contrasts(&[0.0, 1.0, 4.0], &Cancel::new()).unwrap();
         assert_eq!(only.len(), 1);
         // 10 - (3/4 * 2 + 1/4 * 6) = 7.
         assert_eq!(only[0].value(&prefix_sums([2.0, 10.0, 6.0].into_iter())), 7.0);

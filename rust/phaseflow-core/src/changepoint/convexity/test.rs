@@ -56,7 +56,7 @@ pub struct ConvexityTest {
 impl ConvexityTest {
     /// Prepares the grid `x`, increasing; `variance`, where given, is the noise variance of each sample up to a common
     /// factor.
-    pub fn new(x: &[f64], variance: Option<&[f64]>, options: Options) -> Result<Self> {
+    pub fn new(x: &[f64], variance: Option<&[f64]>, options: Options, cancel: &Cancel) -> Result<Self> {
         if x.len() < LEAST_SAMPLES {
             return Err(Error::TooShort { argument: "curve", axis: "sample", least: LEAST_SAMPLES, got: x.len() });
         }
@@ -79,7 +79,7 @@ impl ConvexityTest {
         }
         let known = variance.map(|variance| relative_deviations(variance, x.len())).transpose()?;
         Ok(Self {
-            contrasts: contrasts(x),
+            contrasts: contrasts(x, cancel)?,
             noise: Noise::new(x, known),
             courses: least_favourable(x),
             options,
