@@ -103,11 +103,40 @@ class UnevenPanel:
             for index, noise in zip(series, noises, strict=True)
             if noise is not None and noise != self._noise[index] and self.p_values[index] <= self._level
         ]
+        several = self._with_several_windows()
         for noise, members in _by_noise(pairs):
-            again = self._detector(noise).detect(
-                np.ascontiguousarray(self._curves[members]), level=_NOTHING, **(self._limits | {"max_windows": 1})
-            )
-            self.p_values[members] = np.maximum(self.p_values[members], again[1])
+            for some in (members[several[members]], members[~several[members]]):
+                if not len(some):
+                    continue
+                limits = {"level": self._level} if several[some[0]] else {"level": _NOTHING, "max_windows": 1}
+                columns, p_values, *_ = self._detector(noise).detect(
+                    np.ascontiguousarray(self._curves[some]), **(self._limits | limits)
+                )
+                self.p_values[some] = np.maximum(self.p_values[some], p_values)
+                if several[some[0]]:
+                    self._raise_further(some, columns | {schema.SERIES: some[columns[schema.SERIES]]})
+
+    def _with_several_windows(self) -> NDArray[np.bool_]:
+        counts = np.zeros(len(self._curves), np.int64)
+        for table in self.tables:
+            np.add.at(counts, table[schema.SERIES], 1)
+        several: NDArray[np.bool_] = counts > 1
+        return several
+
+    def _raise_further(self, series: NDArray[np.int64], other: dict[str, NDArray[Any]]) -> None:
+        """All windows of these series but the surest: to the p-value of one that overlaps in other noise, or to 1."""
+        for table in self.tables:
+            for row in np.flatnonzero(np.isin(table[schema.SERIES], series)):
+                own = table[schema.SERIES] == table[schema.SERIES][row]
+                if table[schema.P_VALUE][row] <= table[schema.P_VALUE][own].min():
+                    continue
+                overlaps = (
+                    (other[schema.SERIES] == table[schema.SERIES][row])
+                    & (other[schema.START] < table[schema.END][row])
+                    & (other[schema.END] > table[schema.START][row])
+                )
+                there = other[schema.P_VALUE][overlaps].min(initial=1.0)
+                table[schema.P_VALUE][row] = max(table[schema.P_VALUE][row], there)
 
     def _describe(self, series: NDArray[np.int64]) -> None:
         """Windows, p-values and rests of these series in their noise, instead of those they had."""

@@ -142,7 +142,11 @@ def detect_windows(
 
     A window says that the curve is steeper there than any mixture of relaxations makes it, not why: the end of
     warm-up or a change of learning rate gives one too. Several windows of one curve are found one after the other, so a
-    second, smaller one raises the noise estimate while the first is tested.
+    second, smaller one raises the noise estimate while the first is tested. A further one is tested beside those before
+    it, in noise with three degrees of freedom fewer for each of them. With ``variance="auto"`` it must be one in all
+    noise tried too: its p-value is the largest of the windows there that overlap it, and it is none where nothing does.
+    Beside one true drop, smooth else, a second window is found at level 0.05 in .02 of curves on average (.15 in the
+    worst of 96 settings: noise with the level, a drop of 200 deviations), with ``variance=None`` in even noise .04 (.08).
 
     Examples
     --------

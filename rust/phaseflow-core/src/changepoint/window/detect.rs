@@ -28,6 +28,9 @@ const UNREPORTED: usize = 2;
 const RUNAWAY: f64 = 1.25;
 /// Bends to the end of the run that a curve may have beside those of the base.
 const MOST_BENDS: usize = 2;
+/// What a window is fitted with: its start, its end and its size; and a bend with its beginning and its size.
+const OF_WINDOW: usize = 3;
+const OF_BEND: usize = 2;
 
 /// A phase change of one curve, in the units of x and of the signal.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,6 +129,14 @@ impl Curve {
         self.found.iter().map(|found| &found.image).chain(&self.bends).collect()
     }
 
+    /// Of what the noise was estimated from with the base alone, the share that is left beside what is known. Twice a gain
+    /// in log-likelihood is `freedom ln(ratio of squares)`; a second window's is held against curves with nothing but the
+    /// base, and has so much less freedom.
+    fn freedom_left(&self, freedom: usize) -> f64 {
+        let fitted = OF_WINDOW * self.found.len() + OF_BEND * self.bends.len();
+        freedom.saturating_sub(fitted) as f64 / freedom as f64
+    }
+
     fn runs_away(&self, change: &Change) -> bool {
         change.size.abs() > RUNAWAY * self.range
     }
@@ -212,9 +223,10 @@ impl Detector {
         curves.par_iter_mut().zip(&fits).zip(&nulls).try_for_each(|((curve, fit), null)| {
             cancel.check()?;
             let Some(fit) = fit else { return Ok(()) };
-            let p_value = null.as_ref().map_or(1.0, |null| null.p_value(fit.statistic));
-            if let Some(null) = null
-                && let Some(bend) = self.bends_instead(curve, fit, null, limits, cancel)?
+            let statistic = fit.statistic * curve.freedom_left(self.noise.freedom);
+            let p_value = null.as_ref().map_or(1.0, |null| null.p_value(statistic));
+            if p_value <= limits.level
+                && let Some(bend) = self.bends_instead(curve, fit, cancel)?
             {
                 curve.bends.push(bend);
                 return Ok(());
@@ -226,16 +238,9 @@ impl Detector {
     }
 
     /// The bend that explains the curve as well as a significant late window does.
-    fn bends_instead(
-        &self,
-        curve: &Curve,
-        fit: &Fit,
-        null: &Null,
-        limits: Limits,
-        cancel: &Cancel,
-    ) -> Result<Option<Image>> {
+    fn bends_instead(&self, curve: &Curve, fit: &Fit, cancel: &Cancel) -> Result<Option<Image>> {
         let late = fit.window.is_some_and(|(start, _)| self.may_bend(self.x_at(self.places.at(start))));
-        if !late || curve.bends.len() >= MOST_BENDS || null.p_value(fit.statistic) > limits.level {
+        if !late || curve.bends.len() >= MOST_BENDS {
             return Ok(None);
         }
         let known = curve.known();
