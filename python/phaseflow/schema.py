@@ -21,6 +21,7 @@ REPEAT_LENGTH = (
 )
 CONTEXT = "context"  # text in front of a token
 TEXT = "text"  # the token's own
+FOLLOWING = "following"  # text behind it
 
 # What was measured.
 NAME = "name"

@@ -33,6 +33,17 @@ def ramps(u):
     return found
 
 
+def drawn_in(y, base, noise):
+    """What the base leaves, every checkpoint at most four mean distances from the median of up to five around it."""
+    n, deviation = len(y), np.sqrt(noise)
+    y = y - base @ (base.T @ y)
+    reach = [min(at, n - 1 - at, 2) for at in range(n)]
+    medians = np.array([np.median(y[at - r : at + r + 1]) for at, r in enumerate(reach)])
+    distance = np.abs(y - medians) / deviation
+    mean = np.minimum(distance, 3 * distance.mean()).mean()
+    return np.clip(y, medians - 4 * mean * deviation, medians + 4 * mean * deviation)
+
+
 def best_break(y, steps, noise=None):
     """Twice the log likelihood gained, (start, end), height in standard errors, index of the wander."""
     n = len(steps)
@@ -40,6 +51,7 @@ def best_break(y, steps, noise=None):
     u = np.log10(steps)
     relative = steps / steps[0]
     base, _ = np.linalg.qr(np.stack([np.ones(n), u, relative**-0.25, relative**-0.5], axis=1))
+    y = drawn_in(y, base, noise)
     smooth, broken, best = math.inf, math.inf, None
     for index, wander in enumerate(WANDER):
         covariance = np.diag(noise) + wander * (np.minimum.outer(u, u) - u[0])

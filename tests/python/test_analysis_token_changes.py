@@ -80,13 +80,14 @@ def test_a_run_without_a_change_has_hardly_any(archive: pf.Archive) -> None:
     assert archive.token_changes().filter(pl.col("run") == "without").height <= 2
 
 
-def test_each_row_names_its_token_and_what_stood_in_front(archive: pf.Archive) -> None:
+def test_each_row_names_its_token_and_what_stands_around_it(archive: pf.Archive) -> None:
     tokens = text_with_repeats(32, 64)
     for row in archive.token_changes().head(20).iter_rows(named=True):
-        here = tokens[row["example"], : row["token_index"] + 1]
+        here, behind = np.split(tokens[row["example"]], [row["token_index"] + 1])
         assert row["token"] == here[-1]
         assert row["text"] == f"[{here[-1]}]"
         assert row["context"] == "".join(f"[{token}]" for token in here[-17:-1])
+        assert row["following"] == "".join(f"[{token}]" for token in behind[:8])
 
 
 def test_the_burst_is_where_the_change_is(archive: pf.Archive) -> None:

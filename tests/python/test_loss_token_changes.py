@@ -99,6 +99,7 @@ def test_the_scan_agrees_with_dense_least_squares(data: st.DataObject) -> None:
     shape = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 9)))
     losses = 3 + rng.normal(0, 0.5, (n, *shape))
     losses[rng.integers(5, n - 5) :, 0, 0] -= 2
+    losses[rng.integers(0, n), -1, -1] += rng.choice([-2, 4])
     stored = [data.draw(laid_out(one)) for one in losses]
     noise = data.draw(st.sampled_from([None, rng.uniform(0.2, 5, n)]))
     found = scan(stored, steps, noise=noise)
@@ -121,7 +122,7 @@ THIRD = np.linspace(1.5, 0.5, len(STEPS))
 
 
 def deviations(losses: np.ndarray, *, threads: int | None = None) -> np.ndarray:
-    return np.sqrt(_core.TokenGrid(STEPS).noise(list(losses), threads=threads))
+    return np.sqrt(_core.TokenGrid(STEPS).noise(_token_scan.sample(list(losses)), threads=threads))
 
 
 @pytest.mark.parametrize("wander", [0.0, 2.0])
@@ -207,7 +208,7 @@ def test_p_values_of_smooth_tokens_are_uniform(wander: float) -> None:
 
 
 def test_p_values_go_on_smoothly_beyond_what_was_simulated() -> None:
-    null = _core.TokenGrid(STEPS).null(np.zeros(100, np.uint8), simulations=20_000, seed=0, threads=None)
+    null = _core.TokenGrid(STEPS).null(np.zeros(100, np.uint8), np.nan, simulations=20_000, seed=0, threads=None)
     p_values = null.p_values(np.linspace(0, 80, 4001))
     assert p_values[0] == 1
     assert (np.diff(p_values) <= 0).all()
@@ -365,7 +366,7 @@ def test_nothing_is_tested_where_a_checkpoint_has_no_finite_loss() -> None:
         (np.ones((20, 2, 3)), np.arange(1, 20), "one for every checkpoint"),
         (np.ones((20, 2, 3)), np.arange(20), "above 0 at checkpoint 0"),
         (np.ones((20, 2, 3)), np.arange(20, 0, -1), "at checkpoint 1"),
-        ([np.ones((2, 3))] * 19 + [np.ones((2, 4))], np.arange(1, 21), "4 along pos, expected 3"),
+        ([np.ones((2, 3))] * 19 + [np.ones((2, 4))], np.arange(1, 21), r"\(2, 3\) at checkpoint 0 and \(2, 4\) at 19"),
         (np.ones((0, 2, 3)), np.arange(0), "no checkpoints"),
     ],
 )

@@ -31,8 +31,8 @@ from phaseflow.metrics.token_change import SIMULATIONS, table
 SPAN = 1000.0
 #: Fewest checkpoints in that span.
 LEAST_CHECKPOINTS = 16
-#: Tokens shown in front of one.
-CONTEXT_TOKENS = 16
+#: Tokens shown in front of one, and behind it.
+CONTEXT_TOKENS, FOLLOWING_TOKENS = 16, 8
 _PREFIX = "loss/"
 
 _COLUMNS: dict[str, type[pl.DataType]] = {
@@ -52,6 +52,7 @@ _COLUMNS: dict[str, type[pl.DataType]] = {
     schema.Q_VALUE: pl.Float64,
     schema.CONTEXT: pl.String,
     schema.TEXT: pl.String,
+    schema.FOLLOWING: pl.String,
 }
 CHANGES_SCHEMA = pl.Schema(_COLUMNS)
 #: Where chance puts breaks: one row a place that was tried, with its share; and what the tokens of the probe are like.
@@ -110,7 +111,14 @@ def of_probe(run: RunSource, probe: str, options: dict[str, Any]) -> dict[str, p
     """The tables of one probe, kept or computed; without rows where it has too few checkpoints."""
     name = _PREFIX + probe
     files = checkpoints(run, name, options["first_step"])
-    depends_on = {**options, "simulations": SIMULATIONS, "probe": probe, **identity(run.probes[probe])}
+    columns = [columns.names() for columns in _TABLES.values()]
+    depends_on = {
+        **options,
+        "simulations": SIMULATIONS,
+        "columns": columns,
+        "probe": probe,
+        **identity(run.probes[probe]),
+    }
     kept = DerivedWhole(run, "token_changes", depends_on, [(run, step, name) for step in files])
     tables = kept.read(_TABLES)
     if tables is None:
@@ -205,9 +213,9 @@ def described(
     tokens: NDArray[np.int64] | None,
     lengths: NDArray[np.int32] | None,
 ) -> list[pl.Series]:
-    """Columns that say what token it is, what stood in front of it, and whether that stood there before."""
+    """Columns that say what token it is, what stands around it, and whether what is in front stood there before."""
     if tokens is None or lengths is None:
-        empty = [schema.TOKEN, schema.REPEAT_LENGTH, schema.CONTEXT, schema.TEXT]
+        empty = [schema.TOKEN, schema.REPEAT_LENGTH, schema.CONTEXT, schema.TEXT, schema.FOLLOWING]
         return [pl.Series(name, [None] * changes.height, dtype=CHANGES_SCHEMA[name]) for name in empty]
     example = changes[schema.EXAMPLE].to_numpy()
     pos = changes[schema.TOKEN_INDEX].to_numpy() - 1
@@ -215,13 +223,13 @@ def described(
     def words(ids: Iterable[int]) -> str | None:
         return None if probe.vocabulary is None else probe.text(ids)
 
-    shift = probe.tokens.shape[1] - tokens.shape[1]
-    before = [
-        probe.tokens[e, max(0, p + shift - CONTEXT_TOKENS) : p + shift] for e, p in zip(example, pos, strict=True)
-    ]
+    at = pos + probe.tokens.shape[1] - tokens.shape[1]
+    before = [probe.tokens[e, max(0, t - CONTEXT_TOKENS) : t] for e, t in zip(example, at, strict=True)]
+    behind = [probe.tokens[e, t + 1 : t + 1 + FOLLOWING_TOKENS] for e, t in zip(example, at, strict=True)]
     return [
         pl.Series(schema.TOKEN, tokens[example, pos]),
         pl.Series(schema.REPEAT_LENGTH, lengths[example, pos]),
         pl.Series(schema.CONTEXT, [words(ids) for ids in before], dtype=pl.String),
         pl.Series(schema.TEXT, [words([token]) for token in tokens[example, pos]], dtype=pl.String),
+        pl.Series(schema.FOLLOWING, [words(ids) for ids in behind], dtype=pl.String),
     ]

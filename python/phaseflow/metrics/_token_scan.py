@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phaseflow import _core
-from phaseflow.metrics._reading import ranges
+from phaseflow.exceptions import ShapeError
+from phaseflow.metrics._reading import length, ranges, release
 
 #: Tokens of one pass over the checkpoints: what is mapped at a time is this many losses of each, and as many ahead.
 CHUNK = 1 << 18
@@ -32,15 +33,18 @@ def token_breaks(
     losses: Sequence[Any], steps: NDArray[np.float64], *, simulations: int, seed: int, threads: int | None
 ) -> TokenBreaks:
     """Scans every token; ``losses`` has a (batch, pos) tensor for each of ``steps``."""
+    some = sample(losses)
     grid = _core.TokenGrid(steps)
-    grid = grid.with_noise(grid.noise(losses, threads=threads))
+    grid = grid.with_noise(grid.noise(some, threads=threads))
+    far_share = grid.far_share(some, threads=threads)
     parts = [grid.scan(losses, start, stop, threads=threads) for start, stop in ranges(losses, CHUNK)]
     n_tokens = sum(len(part["statistic"]) for part in parts)
     column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     ramps = np.array(grid.ramps, dtype=np.int64)
     defined = np.isfinite(column["statistic"])
     if defined.any():
-        null = grid.null(column["wander"][defined], simulations=simulations, seed=seed, threads=threads)
+        wander = column["wander"][defined]
+        null = grid.null(wander, far_share, simulations=simulations, seed=seed, threads=threads)
         p_value, placed = null.p_values(column["statistic"]), null.placed
     else:
         p_value, placed = np.full(n_tokens, np.nan), np.zeros(len(ramps))
@@ -54,3 +58,16 @@ def token_breaks(
         ramps=ramps,
         placed=placed,
     )
+
+
+def sample(losses: Sequence[Any]) -> NDArray[np.float64]:
+    """Losses (checkpoint, token) of a few tokens, the same at every checkpoint; nothing stays mapped."""
+    taken = []
+    for index, tensor in enumerate(losses):
+        if tensor.shape != losses[0].shape:
+            raise ShapeError(
+                f"per_token_loss has shape {losses[0].shape} at checkpoint 0 and {tensor.shape} at {index}"
+            )
+        taken.append(_core.sample_tokens(tensor))
+        release([tensor], 0, length(tensor), stays_cached=True)
+    return np.stack(taken)

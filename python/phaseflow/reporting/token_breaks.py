@@ -17,8 +17,8 @@ from phaseflow.reporting.sparkline import sparkline
 from phaseflow.reporting.style import INK, LAYER_COLOURS, MUTED, log_steps, rgba, styled
 
 REPEATED, OTHER = LAYER_COLOURS[0], LAYER_COLOURS[4]
-#: Characters of text shown in front of a token.
-SHOWN_CONTEXT = 60
+#: Characters of text shown in front of a token, and behind it.
+SHOWN_CONTEXT, SHOWN_FOLLOWING = 50, 20
 #: Bursts and tokens of each that are shown.
 SHOWN_BURSTS, SHOWN_TOKENS = 4, 4
 
@@ -164,9 +164,13 @@ def example(row: dict[str, Any], curves: Mapping[Token, Trajectory]) -> str:
     """One token in its text, and its loss."""
     steps, losses = curves[row[schema.RUN], row[schema.PROBE], row[schema.EXAMPLE], row[schema.TOKEN_INDEX]]
     curve = sparkline(steps.tolist(), losses.tolist(), start=row[schema.START], end=row[schema.END])
-    before, token = visible(row[schema.CONTEXT])[-SHOWN_CONTEXT:], visible(row[schema.TEXT])
+    before, token, behind = (visible(row[name]) for name in (schema.CONTEXT, schema.TEXT, schema.FOLLOWING))
+    text = (
+        f"…{escape(before[-SHOWN_CONTEXT:])}<mark>{escape(token)}</mark>"
+        f'<span class="behind">{escape(behind[:SHOWN_FOLLOWING])}</span>'
+    )
     return (
-        f'<tr><td class="text">…{escape(before)}<mark>{escape(token)}</mark></td><td>{curve}</td>'
+        f'<tr><td class="text">{text}</td><td>{curve}</td>'
         f'<td class="number">{row[schema.BEFORE]:.2f} → {row[schema.AFTER]:.2f}</td>'
         f'<td class="number">{row[schema.START]:,.0f} – {row[schema.END]:,.0f}</td>'
         f'<td class="number">{row[schema.REPEAT_LENGTH]:,}</td></tr>'

@@ -10,6 +10,7 @@ pub mod circuit;
 pub mod error;
 mod exponential;
 pub mod loss;
+mod median;
 pub mod random;
 pub mod scan;
 pub mod superposition;

@@ -61,6 +61,16 @@ impl Random {
             }
         }
     }
+
+    /// A deviate of Student's t with `1 / tails` degrees of freedom, more than 2, scaled to variance 1; `tails` of 0 is
+    /// the normal. A smooth function of `tails` above 0 (Bailey 1994: polar, from two uniform numbers).
+    pub fn student(&mut self, tails: f64) -> f64 {
+        if tails == 0.0 {
+            return self.normal();
+        }
+        let (radius, angle) = (1.0 - self.uniform(), std::f64::consts::TAU * self.uniform());
+        ((1.0 - 2.0 * tails) * (-2.0 * tails * radius.ln()).exp_m1() / tails).sqrt() * angle.cos()
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +93,24 @@ mod tests {
         assert!(moment(1).abs() < 0.01);
         assert!((moment(2) - 1.0).abs() < 0.015);
         assert!((moment(4) - 3.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn student_deviates_have_its_variance_and_its_tails() {
+        // Of Student's t with 5 degrees of freedom 1 in 10, 100, 1000 lies beyond 2.015, 4.032, 6.869 (its table); its
+        // variance is 5/3.
+        let mut random = Random::new(4);
+        let draws: Vec<f64> = (0..400_000).map(|_| random.student(0.2) * (5.0_f64 / 3.0).sqrt()).collect();
+        let mean = |of: &dyn Fn(f64) -> f64| draws.iter().map(|&x| of(x)).sum::<f64>() / draws.len() as f64;
+        assert!(mean(&|x| x).abs() < 0.01);
+        assert!((mean(&|x| x * x) - 5.0 / 3.0).abs() < 0.03);
+        for (limit, share) in [(2.015, 0.1), (4.032, 0.01), (6.869, 0.001)] {
+            let beyond = mean(&|x| f64::from(x.abs() > limit));
+            assert!((beyond / share - 1.0).abs() < 0.2, "{limit} {beyond}");
+        }
+        // Next to the normal, whose 1 in 100 lies beyond 2.576.
+        let normal = (0..400_000).filter(|_| random.student(1e-6).abs() > 2.576).count();
+        assert!((3_800..4_200).contains(&normal), "{normal}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayDyn, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayDyn, PyReadonlyArray1, PyReadonlyArray2};
 use phaseflow_core::archive::StoredTensor;
 use phaseflow_core::loss::{self, Bootstrap, InContext, Method};
 use phaseflow_core::scan;
@@ -208,18 +208,24 @@ impl TokenGrid {
         loss::Grid::new(&steps.as_array().to_vec()).map(Self).map_err(|error| to_python(py, error))
     }
 
-    /// The noise's variance at every checkpoint over that of the middle one, at least 1/2.
+    /// The noise's variance at every checkpoint over that of the middle one, at least 1/2; of `sample_tokens` of each.
     #[pyo3(signature = (losses, *, threads))]
     fn noise<'py>(
         &self,
         py: Python<'py>,
-        losses: Vec<Bound<'py, PyAny>>,
+        losses: PyReadonlyArray2<'py, f64>,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let borrowed = borrowed(&losses)?;
-        let views: Vec<_> = borrowed.iter().map(BorrowedTensor::view).collect();
-        let noise = compute(py, threads, |cancel| self.0.noise(&views, cancel))?;
+        let losses = losses.as_array();
+        let noise = compute(py, threads, |cancel| self.0.noise(&losses, cancel))?;
         Ok(PyArray1::from_vec(py, noise))
+    }
+
+    /// The share of far distances between checkpoints; of `sample_tokens` of each.
+    #[pyo3(signature = (losses, *, threads))]
+    fn far_share(&self, py: Python<'_>, losses: PyReadonlyArray2<'_, f64>, threads: Option<usize>) -> PyResult<f64> {
+        let losses = losses.as_array();
+        compute(py, threads, |cancel| self.0.far_share(&losses, cancel))
     }
 
     /// The same checkpoints with noise of these variances.
@@ -257,24 +263,34 @@ impl TokenGrid {
         Ok(columns)
     }
 
-    /// The distribution without breaks, for tokens that wander as these do.
-    #[pyo3(signature = (wander, *, simulations, seed, threads))]
+    /// The distribution without breaks, for tokens that wander as these do with noise of these tails.
+    #[pyo3(signature = (wander, far_share, *, simulations, seed, threads))]
     fn null(
         &self,
         py: Python<'_>,
         wander: PyReadonlyArray1<'_, u8>,
+        far_share: f64,
         simulations: usize,
         seed: u64,
         threads: Option<usize>,
     ) -> PyResult<TokenNull> {
         let wander = wander.as_array().to_vec();
-        compute(py, threads, |cancel| self.0.null(&wander, simulations, seed, cancel)).map(TokenNull)
+        compute(py, threads, |cancel| self.0.null(&wander, far_share, simulations, seed, cancel)).map(TokenNull)
     }
 }
 
 /// The losses of every checkpoint.
 fn borrowed<'py>(losses: &[Bound<'py, PyAny>]) -> PyResult<Vec<BorrowedTensor<'py>>> {
     losses.iter().map(|one| BorrowedTensor::borrow("per_token_loss", one)).collect()
+}
+
+/// The losses of at most 16,384 tokens of one checkpoint, spread evenly: the same ones at every checkpoint.
+#[pyfunction]
+fn sample_tokens<'py>(py: Python<'py>, losses: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let losses = BorrowedTensor::borrow("per_token_loss", losses)?;
+    let losses = losses.view();
+    let sample = py.detach(|| loss::sample(&losses)).map_err(|error| to_python(py, error))?;
+    Ok(PyArray1::from_vec(py, sample))
 }
 
 /// What `TokenGrid.scan`'s statistics are without drops.
@@ -288,6 +304,12 @@ impl TokenNull {
         PyArray1::from_iter(py, statistics.as_array().iter().map(|&statistic| self.0.p_value(statistic)))
     }
 
+    /// One over the degrees of freedom of the noise, 0 where it is normal.
+    #[getter]
+    fn tails(&self) -> f64 {
+        self.0.tails
+    }
+
     /// For each ramp the share of chance findings placed there.
     #[getter]
     fn placed<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
@@ -298,6 +320,7 @@ impl TokenNull {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TokenGrid>()?;
     module.add_class::<TokenNull>()?;
+    module.add_function(wrap_pyfunction!(sample_tokens, module)?)?;
     module.add_function(wrap_pyfunction!(position_losses, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_score, module)?)?;
     module.add_function(wrap_pyfunction!(in_context_learning_interval, module)?)?;

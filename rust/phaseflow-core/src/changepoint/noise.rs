@@ -20,7 +20,8 @@ use std::sync::OnceLock;
 
 use ndarray::ArrayView2;
 
-use super::penalty::{NORMAL_MEDIAN, median, variance_of};
+use super::penalty::{NORMAL_MEDIAN, variance_of};
+use crate::median::median;
 
 /// Lags that are fitted, at most.
 const MOST_LAGS: usize = 4;

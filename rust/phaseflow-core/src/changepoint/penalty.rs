@@ -21,6 +21,7 @@
 
 use ndarray::ArrayView2;
 
+use crate::median::median;
 use crate::{Error, Result};
 
 /// How a penalty is chosen.
@@ -113,14 +114,6 @@ pub(crate) fn variance_of(differences: &mut [f64]) -> f64 {
     differences.iter_mut().for_each(|value| *value = value.abs());
     let median = median(differences);
     if median > 0.0 { (NORMAL_MEDIAN * median).powi(2) } else { mean_square }
-}
-
-/// The middle value, or the mean of the two in the middle; reorders, needs at least one.
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    let count = values.len();
-    let (below, &mut upper, _) = values.select_nth_unstable_by(count / 2, f64::total_cmp);
-    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| count.is_multiple_of(2)).unwrap_or(upper);
-    0.5 * lower + 0.5 * upper
 }
 
 /// First differences of a signal of levels, weighted for [`variance_of`].

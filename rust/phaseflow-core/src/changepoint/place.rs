@@ -34,11 +34,12 @@ use super::centred::{self, unit_axis};
 use super::cost::{Autoregressive, Cost, L1, L2, Linear, Normal, Poisson};
 use super::names::CostName;
 use super::noise::{Lasting, lasting_noise};
-use super::penalty::{Penalty, median, noise_variance};
+use super::penalty::{Penalty, noise_variance};
 use super::prepare::{Prepared, prepare};
 use super::request::Request;
 use super::search::clipped_costs;
 use super::segmentation::{clip, floor};
+use crate::median::median;
 use crate::{Cancel, Result};
 
 /// For each of `changepoints` (increasing) the first and the last sample at which its segment may begin, with the

@@ -25,4 +25,4 @@ pub use position::{PositionLosses, position_losses};
 pub(crate) use position::{TASK, Task, pivots, summary_of};
 pub use summary::{LossSummary, loss_summary};
 pub(crate) use sums::{ROWS, Summary};
-pub use token_change::{Grid, Null, Ramp, Scan};
+pub use token_change::{Grid, Null, Ramp, Scan, sample};

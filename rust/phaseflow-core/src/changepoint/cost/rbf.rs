@@ -6,9 +6,9 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::super::penalty::median;
 use super::{Cost, NeverRaisedBySplitting};
 use crate::exponential::exp;
+use crate::median::median;
 use crate::random::Random;
 use crate::vectorize::vectorize;
 

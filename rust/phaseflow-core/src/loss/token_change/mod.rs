@@ -18,7 +18,8 @@
 //!   without a break.
 //! * `noise` is normal and differs from token to token and from checkpoint to checkpoint: a variance of the token's own
 //!   times one of the checkpoint's, which all tokens share ([`Grid::noise`]). A learning rate that decays takes it down;
-//!   taken for even, noise that shrinks threefold makes six in ten of the breaks found false.
+//!   taken for even, noise that shrinks threefold makes six in ten of the breaks found false. Its tails, which the
+//!   statistic takes for a normal's, are those of the null distribution ([`Grid::far_share`]).
 //! * `ramp` goes from 0 to 1 between two checkpoints: neighbours (a step), or about 0.15, 0.3, 0.6 decades apart.
 //!
 //! No common trend is taken off first: a mean or median over tokens holds part of every drop that many tokens share,
@@ -37,9 +38,13 @@
 mod grid;
 mod noise;
 mod null;
+mod outlier;
+mod sample;
 mod scan;
 mod strip;
+mod tails;
 
 pub use grid::{Grid, Ramp};
 pub use null::Null;
+pub use sample::sample;
 pub use scan::Scan;

@@ -20,26 +20,19 @@
 //! everywhere: in the demo's one-layer run 15,000 tokens, with this bound 1,300. It has a price where noise shrinks
 //! threefold: of what is found at a rate of 5%, 9% is false instead of 3%; 61% if noise is taken for even.
 
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::grid::{Grid, remove};
-use super::scan::Rows;
-use super::strip::on_odds_scale;
-use crate::tensor::TensorView;
+use crate::median::median;
 use crate::{Cancel, Result};
 
-/// Runs of neighbouring tokens that are looked at, spread evenly over all.
-const RUNS: usize = 64;
-/// Tokens of a run.
-const RUN: usize = 256;
 /// Tokens whose quartiles are good to a few percent; fewer are helped by the neighbouring checkpoints.
 const ENOUGH: usize = 1000;
 /// Part of a distance's variance that is not worth counting.
 const LEAST_SHARE: f64 = 1e-5;
-/// Distances below this part of the trajectory are rounding.
-const ROUNDING: f64 = 1e-9;
 /// Fewest tokens that say anything.
-const LEAST: usize = 16;
+pub(super) const LEAST: usize = 16;
 /// How far the neighbours are, in checkpoints.
 const LAGS: [usize; 2] = [1, 3];
 /// Rounds of the iteration.
@@ -52,52 +45,12 @@ const MOST_NOISE: f64 = 100.0;
 
 impl Grid {
     /// The noise's variance at every checkpoint over that of the middle one, at least 1/2; ones where fewer than
-    /// 16 tokens can be compared, or most checkpoints have none.
-    pub fn noise<'a>(&self, losses: &'a [TensorView<'a>], cancel: &Cancel) -> Result<Vec<f64>> {
-        let rows = Rows::new(losses, self.u.len())?;
-        let apart = rows.tokens.div_ceil(RUNS).max(RUN);
-        let starts: Vec<usize> = (0..rows.tokens).step_by(apart).collect();
-        let tokens: Vec<Vec<f64>> = starts
-            .into_par_iter()
-            .map(|start| {
-                cancel.check()?;
-                Ok(rows.trajectories(start..(start + RUN).min(rows.tokens)))
-            })
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .filter_map(|losses| self.in_own_units(losses))
-            .collect();
+    /// 16 tokens can be compared, or most checkpoints have none. `losses` is `(checkpoint, token)`, what
+    /// [`sample`](super::sample) takes of each checkpoint.
+    pub fn noise(&self, losses: &ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Vec<f64>> {
+        let tokens = self.in_own_units(losses)?;
         cancel.check()?;
         Ok(self.variances(&tokens))
-    }
-
-    /// What the smooth base leaves of the trajectory on the scale of the odds, in units of its median distance from the
-    /// line between neighbours; nothing where a loss is undefined or there is no noise.
-    fn in_own_units(&self, losses: Vec<f64>) -> Option<Vec<f64>> {
-        let mut y: Vec<f64> = losses.into_iter().map(on_odds_scale).collect();
-        let size = y.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-        self.base.iter().for_each(|function| remove(&mut y, function));
-        let mut off: Vec<f64> = (1..y.len() - 1).map(|at| self.off(&y, at, 1).abs()).collect();
-        let unit = median(&mut off);
-        // What is left of a trajectory inside the base is rounding.
-        if !(unit > ROUNDING * size && y.iter().all(|value| value.is_finite())) {
-            return None;
-        }
-        y.iter_mut().for_each(|value| *value /= unit);
-        Some(y)
-    }
-
-    /// How far the checkpoint lies off the line between those `lag` away.
-    fn off(&self, y: &[f64], at: usize, lag: usize) -> f64 {
-        let (before, after) = self.shares(at, lag);
-        y[at] - before * y[at - lag] - after * y[at + lag]
-    }
-
-    /// The weights of the neighbours.
-    fn shares(&self, at: usize, lag: usize) -> (f64, f64) {
-        let (a, b) = (self.u[at] - self.u[at - lag], self.u[at + lag] - self.u[at]);
-        (b / (a + b), a / (a + b))
     }
 
     /// What the variance over tokens of such a distance is made of.
@@ -187,10 +140,4 @@ fn quartile_distance(values: &mut [f64]) -> f64 {
     let low = *values.select_nth_unstable_by(quarter, f64::total_cmp).1;
     let high = *values.select_nth_unstable_by(values.len() - 1 - quarter, f64::total_cmp).1;
     (high - low) / 2.0
-}
-
-/// The middle value, the larger of two; reorders.
-fn median(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }

@@ -4,7 +4,8 @@
 //! what its best ramp explains is missing from the estimate besides. So the tokens are taken as a population: how
 //! often each estimate comes from each true variance is simulated, and the shares of the true variances are those
 //! under which the estimates are likeliest (by expectation and maximisation). A trajectory that `smooth` fits badly
-//! counts there as one that wanders, and so makes the test more careful rather than pass for a break.
+//! counts there as one that wanders, and so makes the test more careful rather than pass for a break. The noise has the
+//! tails that the tokens' have ([`tails`](super::tails)).
 //!
 //! The p-value of a statistic is the share of simulated ones at or above it. Beyond the largest simulated 1 in
 //! [`TAIL`] the tail is continued as an exponential, which a likelihood ratio's is.
@@ -36,11 +37,23 @@ pub struct Null {
     pub placed: Vec<f64>,
     /// Where the continued tail begins, and its mean excess.
     tail: (f64, f64),
+    /// One over the degrees of freedom of the noise, which is Student's t; 0 where it is normal.
+    pub tails: f64,
+}
+
+/// What simulated tokens are like.
+#[derive(Debug, Clone)]
+pub(super) struct Population {
+    /// Shares of the variances [`WANDER`].
+    pub(super) wander: [f64; WANDER.len()],
+    /// One over the degrees of freedom of the noise.
+    pub(super) tails: f64,
 }
 
 impl Grid {
-    /// The null distribution for tokens that wander as these do: `wander` is [`Scan::wander`](super::Scan::wander).
-    pub fn null(&self, wander: &[u8], simulations: usize, seed: u64, cancel: &Cancel) -> Result<Null> {
+    /// The null distribution for tokens that wander as these do, with noise of these tails: `wander` is
+    /// [`Scan::wander`](super::Scan::wander), `far_share` [`Grid::far_share`], NaN for normal noise.
+    pub fn null(&self, wander: &[u8], far_share: f64, simulations: usize, seed: u64, cancel: &Cancel) -> Result<Null> {
         let least = TAIL * LEAST_IN_TAIL;
         if simulations < least {
             return Err(Error::OutOfRange {
@@ -52,7 +65,15 @@ impl Grid {
         if wander.is_empty() {
             return Err(Error::TooShort { argument: "wander", axis: "token", least: 1, got: 0 });
         }
-        let population = self.population(wander, seed, cancel)?;
+        // Heavy tails look like wander, and wander hides heavy tails.
+        let mut population = self.population(wander, 0.0, seed, cancel)?;
+        for _ in 0..2 {
+            let tails = self.tails(far_share, &population, seed, cancel)?;
+            if tails == population.tails {
+                break;
+            }
+            population = self.population(wander, tails, seed, cancel)?;
+        }
         let simulated = self.simulate(simulations, &population, seed, cancel)?;
         let mut statistics = simulated.statistic.clone();
         statistics.sort_unstable_by(f64::total_cmp);
@@ -66,36 +87,40 @@ impl Grid {
         }
         let many: f64 = placed.iter().sum();
         placed.iter_mut().for_each(|count| *count /= many);
-        Ok(Null { statistics, placed, tail: (start, excess) })
+        Ok(Null { statistics, placed, tail: (start, excess), tails: population.tails })
     }
 
-    /// Shares of the variances [`WANDER`] among the tokens whose estimates are `wander`.
-    fn population(&self, wander: &[u8], seed: u64, cancel: &Cancel) -> Result<[f64; WANDER.len()]> {
+    /// What tokens are like whose estimates are `wander` and whose noise has these tails.
+    fn population(&self, wander: &[u8], tails: f64, seed: u64, cancel: &Cancel) -> Result<Population> {
         let mut estimated = Vec::new();
         for variance in 0..WANDER.len() {
             let certain = std::array::from_fn(|index| f64::from(index == variance));
-            let trials = self.simulate(TRIALS, &certain, seed ^ (1 + variance as u64), cancel)?;
-            estimated.push(shares(&trials.wander));
+            let alike = Population { wander: certain, tails };
+            estimated.push(shares(&self.simulate(TRIALS, &alike, seed ^ (1 + variance as u64), cancel)?.wander));
         }
-        Ok(likeliest(&shares(wander), &estimated))
+        Ok(Population { wander: likeliest(&shares(wander), &estimated), tails })
     }
 
-    /// Scans tokens without a break, whose variances of the wander have the shares `population`.
-    fn simulate(&self, tokens: usize, population: &[f64; WANDER.len()], seed: u64, cancel: &Cancel) -> Result<Scan> {
-        let fill = |index: usize, y: &mut [Lanes]| {
-            let mut random = Random::stream(seed, index as u64);
-            let deviation: Lanes = std::array::from_fn(|_| drawn(population, random.uniform()).sqrt());
-            let mut state = [0.0; LANES];
-            for (at, row) in y.iter_mut().enumerate() {
-                let gap = if at > 0 { (self.u[at] - self.u[at - 1]).sqrt() } else { 0.0 };
-                let noise = self.noise[at].sqrt();
-                for lane in 0..LANES {
-                    state[lane] += deviation[lane] * gap * random.normal();
-                    row[lane] = state[lane] + noise * random.normal();
-                }
-            }
-        };
+    /// Scans tokens without a break.
+    fn simulate(&self, tokens: usize, population: &Population, seed: u64, cancel: &Cancel) -> Result<Scan> {
+        let fill = |index: usize, y: &mut [Lanes]| population.fill(self, &mut Random::stream(seed, index as u64), y);
         self.scan_made_up(tokens.div_ceil(LANES), fill, cancel)
+    }
+}
+
+impl Population {
+    /// Draws the trajectories of a strip.
+    pub(super) fn fill(&self, grid: &Grid, random: &mut Random, y: &mut [Lanes]) {
+        let deviation: Lanes = std::array::from_fn(|_| drawn(&self.wander, random.uniform()).sqrt());
+        let mut state = [0.0; LANES];
+        for (at, row) in y.iter_mut().enumerate() {
+            let gap = if at > 0 { (grid.u[at] - grid.u[at - 1]).sqrt() } else { 0.0 };
+            let noise = grid.noise[at].sqrt();
+            for lane in 0..LANES {
+                state[lane] += deviation[lane] * gap * random.normal();
+                row[lane] = state[lane] + noise * random.student(self.tails);
+            }
+        }
     }
 }
 
@@ -182,7 +207,7 @@ mod tests {
     #[test]
     fn a_p_value_is_the_share_of_simulated_statistics_at_or_above_it() {
         let steps: Vec<f64> = (0..30).map(|index| 10.0 * 1.2_f64.powi(index)).collect();
-        let null = Grid::new(&steps).unwrap().null(&[0, 0, 2], 10_000, 7, &Cancel::new()).unwrap();
+        let null = Grid::new(&steps).unwrap().null(&[0, 0, 2], f64::NAN, 10_000, 7, &Cancel::new()).unwrap();
         let n = null.statistics.len();
         assert_eq!(n, 10_000);
         for above in [n, n / 2, n / 100, n / TAIL + 1] {
@@ -196,5 +221,14 @@ mod tests {
         let excess = largest.iter().map(|x| x - largest[0]).sum::<f64>() / largest.len() as f64;
         assert_eq!(null.p_value(largest[0]), 0.002);
         assert!((null.p_value(largest[0] + excess) - 0.002 / std::f64::consts::E).abs() < 1e-9);
+    }
+
+    #[test]
+    fn chance_is_placed_by_the_largest_tenth() {
+        let steps: Vec<f64> = (0..30).map(|index| 10.0 * 1.2_f64.powi(index)).collect();
+        let null = Grid::new(&steps).unwrap().null(&[0], f64::NAN, 10_000, 7, &Cancel::new()).unwrap();
+        assert!((null.placed.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let whole = |parts: f64| null.placed.iter().all(|share| (share * parts - (share * parts).round()).abs() < 1e-9);
+        assert!(whole(1000.0) && !whole(500.0) && !whole(100.0));
     }
 }

@@ -131,8 +131,8 @@ enum Row<'a> {
 }
 
 /// Losses `(checkpoint, token)` of neighbouring tokens.
-struct Tile {
-    losses: Vec<f64>,
+pub(super) struct Tile {
+    pub(super) losses: Vec<f64>,
     tokens: usize,
 }
 
@@ -166,7 +166,7 @@ impl<'a> Rows<'a> {
         Ok(Self { rows: losses.iter().map(row).collect(), tokens: shape.iter().product() })
     }
 
-    fn tile(&self, range: Range<usize>) -> Tile {
+    pub(super) fn tile(&self, range: Range<usize>) -> Tile {
         let mut losses = Vec::with_capacity(self.rows.len() * range.len());
         for row in &self.rows {
             match row {
@@ -177,12 +177,6 @@ impl<'a> Rows<'a> {
             }
         }
         Tile { losses, tokens: range.len() }
-    }
-
-    /// The losses of each of some tokens.
-    pub(super) fn trajectories(&self, range: Range<usize>) -> Vec<Vec<f64>> {
-        let Tile { losses, tokens } = self.tile(range);
-        (0..tokens).map(|token| losses.iter().skip(token).step_by(tokens).copied().collect()).collect()
     }
 }
 

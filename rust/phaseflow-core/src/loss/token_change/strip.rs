@@ -27,7 +27,7 @@ pub(super) struct Strip {
     /// The trajectories, filled by the caller.
     pub(super) y: Vec<Lanes>,
     /// Their generalised residuals.
-    q: Vec<Lanes>,
+    pub(super) q: Vec<Lanes>,
     /// Running sums of those.
     sums: Vec<Lanes>,
 }
@@ -51,9 +51,10 @@ pub(super) fn on_odds_scale(loss: f64) -> f64 {
 const ROUNDING: f64 = 1e-18;
 
 impl Grid {
-    /// Finds the best ramp in each trajectory of `strip.y`.
+    /// Finds the best ramp in each trajectory of `strip.y`, whose far checkpoints are drawn in.
     #[inline(always)]
     pub(super) fn scan_strip(&self, strip: &mut Strip) -> Found {
+        self.draw_in(strip);
         let freedom = (self.u.len() - self.levels[0].base.len()) as f64;
         let (mut smooth, mut broken) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
         let (mut ramp, mut height, mut wander) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
@@ -129,17 +130,7 @@ impl Level {
             }
         }
         for function in &self.base {
-            let mut part = [0.0; LANES];
-            for (row, along) in strip.q.iter().zip(function) {
-                for lane in 0..LANES {
-                    part[lane] += row[lane] * along;
-                }
-            }
-            for (row, along) in strip.q.iter_mut().zip(function) {
-                for lane in 0..LANES {
-                    row[lane] -= part[lane] * along;
-                }
-            }
+            remove_along(&mut strip.q, function);
         }
         let mut squares = [0.0; LANES];
         let mut adjoint = [0.0; LANES];
@@ -151,6 +142,22 @@ impl Level {
             }
         }
         squares
+    }
+}
+
+/// Takes out what lies along a function of length 1.
+#[inline(always)]
+pub(super) fn remove_along(rows: &mut [Lanes], unit: &[f64]) {
+    let mut part = [0.0; LANES];
+    for (row, along) in rows.iter().zip(unit) {
+        for lane in 0..LANES {
+            part[lane] += row[lane] * along;
+        }
+    }
+    for (row, along) in rows.iter_mut().zip(unit) {
+        for lane in 0..LANES {
+            row[lane] -= part[lane] * along;
+        }
     }
 }
 
@@ -186,7 +193,8 @@ mod tests {
         for (lane, start) in [(0, 21), (1, 29)] {
             let ramp = grid.ramps[found.ramp[lane] as usize];
             assert_eq!((ramp.start, ramp.end), (start, start + 1));
-            assert!(found.statistic[lane] > 500.0);
+            // Turning points of a course without any noise are drawn in a little.
+            assert!(found.statistic[lane] > 100.0, "{lane} {}", found.statistic[lane]);
         }
         assert!(found.height[0] < 0.0 && found.height[1] > 0.0);
         assert!(found.statistic[2].is_nan());
