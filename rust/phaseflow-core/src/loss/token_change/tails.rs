@@ -2,7 +2,7 @@
 //!
 //! Losses jump further than normal noise does: a token is restless for a while, or its logits are off at one
 //! checkpoint. On the demo's runs three times as many distances are large as in normal noise, as many as in Student's t
-//! of five degrees of freedom; taken for normal, 13% of what is found there at a rate of 5% is false.
+//! of five degrees of freedom.
 //!
 //! What a checkpoint is off from the line between its neighbours, in deviations that the noise's course lets expect
 //! there, is compared with the token's own median. Of normal distances 1 in 100 lies beyond [`FAR`] medians, of those
