@@ -40,7 +40,7 @@ bench: $(VENV)/.bench         ## kernels beside their best peers; records under 
 	for bench in attention scan circuit loss loss_files token_changes changepoint interrupts superposition toy_models archive capture training; do $(BIN)/python benches/$$bench.py || exit 1; done
 
 calibrate: $(VENV)/.bench     ## how often what is found is not there: simulations of hours
-	for study in window_calibration non_convexity penalty_calibration interval_coverage online_detection grokking_onset; do $(BIN)/python benches/$$study.py || exit 1; done
+	for study in window_calibration second_windows non_convexity penalty_calibration interval_coverage online_detection grokking_onset; do $(BIN)/python benches/$$study.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) target python/phaseflow/*.so

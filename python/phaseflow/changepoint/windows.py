@@ -146,7 +146,8 @@ def detect_windows(
     it, in noise with three degrees of freedom fewer for each of them. With ``variance="auto"`` it must be one in all
     noise tried too: its p-value is the largest of the windows there that overlap it, and it is none where nothing does.
     Beside one true drop, smooth else, a second window is found at level 0.05 in .02 of curves on average (.15 in the
-    worst of 96 settings: noise with the level, a drop of 200 deviations), with ``variance=None`` in even noise .04 (.08).
+    worst of 96 settings: noise with the level, a drop of 200 deviations); with ``variance=None``, in even noise, in .04
+    (.09).
 
     Examples
     --------
