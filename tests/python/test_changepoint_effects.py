@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import phaseflow as pf
+from phaseflow import _core
 from phaseflow.changepoint.certainty import existence
 from phaseflow.changepoint.effects import Stretch, log_f_quantile, mean_half
 
@@ -115,6 +116,38 @@ def drawn(cost, random):
     return random.standard_t(3, n) + 4 * late, {"median": 4}
 
 
+def test_overdispersed_counts_widen_the_interval_of_a_rate():
+    # Means 4 and 16.
+    before, after = np.array([1.0, 7, 1, 7]), np.array([10.0, 22, 10, 22])
+    # Pearson: 4 * 9 / 4 + 4 * 36 / 16 = 18 over 6 degrees of freedom.
+    (row,) = pf.detect(np.r_[before, after], cost="poisson", n_changepoints=1).effects().iter_rows(named=True)
+    assert row["size"] == pytest.approx(math.log(64.5 / 16.5))
+    half = 1.959964 * math.sqrt(3 * (1 / 16.5 + 1 / 64.5))
+    assert row["size_upper"] - row["size"] == pytest.approx(half, rel=1e-6)
+
+
+def test_intervals_of_overdispersed_counts_hold_rate_and_place():
+    random = np.random.default_rng(9)
+    held = np.zeros(2)
+    for _ in range(150):
+        y = random.poisson(random.gamma(3, np.repeat([2.0, 6.0], 60) / 3)).astype(float)
+        found = pf.detect(y, cost="poisson", n_changepoints=1, min_size=5)
+        (row,) = found.effects().iter_rows(named=True)
+        ((first, last),) = _core.place_intervals(
+            found.x,
+            found.signal,
+            found.changepoints.tolist(),
+            cost="poisson",
+            min_size=5,
+            order=1,
+            lasting=True,
+            level=0.95,
+        ).reshape(1, 2)
+        held += row["size_lower"] <= math.log(3) <= row["size_upper"], first <= 60 <= last
+    # As Poisson counts .83 and .87.
+    assert (held >= 0.9 * 150).all()
+
+
 @pytest.mark.parametrize("cost", ["normal", "variance", "poisson", "linear", "clinear", "l1", "rank"])
 def test_intervals_of_effects_cover_what_they_say(cost):
     random = np.random.default_rng(1)
@@ -214,8 +247,6 @@ def test_textbook_penalties_keep_the_certainty_of_independent_noise():
 
 
 def test_p_values_are_the_same_for_any_number_of_threads():
-    from phaseflow import _core
-
     y = np.random.default_rng(3).normal(0, 1, (50, 1))
     x = np.arange(50.0)
     one, two = (

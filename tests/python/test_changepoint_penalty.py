@@ -54,6 +54,33 @@ def test_a_likelihood_is_charged_as_many_times_as_the_noise_lasts():
         assert factor == pytest.approx(4, rel=0.25)
 
 
+def test_counts_are_charged_by_as_much_as_they_vary_more_than_poissons():
+    # 4 / 4 and 16 / 6 are 11/6 on average, of which squares cut at nine times the mean keep .995.
+    found = pf.detect([3.0, 1.0, 5.0], cost="poisson")
+    assert found.penalty == pytest.approx(2 * np.log(3) * 11 / 6 / 0.995)
+    assert "counts that vary" in found.assumption
+    # Other criteria take them for Poisson's.
+    assert pf.detect([3.0, 1.0, 5.0], cost="poisson", penalty="bic").penalty == pytest.approx(2 * np.log(3))
+
+
+@pytest.mark.parametrize("dispersed", [False, True])
+def test_overdispersed_counts_are_no_change_and_a_change_of_them_is_found(dispersed):
+    random = np.random.default_rng(12)
+
+    def counts(rate):
+        return random.poisson(rate * (random.gamma(3, 1 / 3, 200) if dispersed else np.ones(200))).astype(float)
+
+    without = [len(pf.detect(counts(20.0), cost="poisson").changepoints) > 0 for _ in range(60)]
+    assert sum(without) <= 9
+    if dispersed:
+        bic = [len(pf.detect(counts(20.0), cost="poisson", penalty="bic").changepoints) > 0 for _ in range(10)]
+        assert all(bic)
+    rate = np.where(np.arange(200) < 100, 20.0, 60.0)
+    for _ in range(5):
+        found = pf.detect(counts(rate), cost="poisson").changepoints
+        assert np.abs(found - 100).min() <= 3
+
+
 def test_too_few_samples_to_tell_are_taken_for_independent():
     y = noise(1, 19, rho=0.9)[0]
     auto, bic = pf.detect(y), pf.detect(y, penalty="bic")

@@ -6,7 +6,7 @@
 | normal | ``mean``; ``log_scale`` | Welch's; F of the variances |
 | variance | ``log_scale``, about the mean of both | F of the variances |
 | l1, biweight, rank | ``median`` | of each median by its order statistics (Price and Bonett 2002) |
-| poisson | ``log_rate`` | normal, half a count added on either side |
+| poisson | ``log_rate`` | normal, half a count added on either side; overdispersed counts as quasi-Poisson |
 | linear | ``level`` at the changepoint, ``slope`` | Student's, of the two lines |
 | clinear | ``slope`` | Student's, of the two lines that meet |
 | ar | ``lag_1``, ``lag_2``, ...; ``constant`` | Student's, of the two predictions |
@@ -200,7 +200,15 @@ def _error_of_median(y: Array) -> float:
 def _log_rate(stretch: Stretch) -> _Measured:
     counts = [float(side.sum()) + 0.5 for side in stretch.sides]
     before, after = (math.log(count / len(side)) for count, side in zip(counts, stretch.sides, strict=True))
-    yield "log_rate", before, after, stretch.normals(math.sqrt(1 / counts[0] + 1 / counts[1]))
+    error = math.sqrt(_dispersion(stretch.sides) * (1 / counts[0] + 1 / counts[1]))
+    yield "log_rate", before, after, stretch.normals(error)
+
+
+def _dispersion(sides: tuple[Array, Array]) -> float:
+    """How much more counts vary than Poisson's law lets them, at least 1: Pearson's statistic over its freedom."""
+    pearson = sum(float(((side - side.mean()) ** 2).sum() / side.mean()) for side in sides if side.any())
+    freedom = sum(len(side) - 1 for side in sides if side.any())
+    return max(pearson / freedom, 1.0) if freedom else 1.0
 
 
 def _level_and_slope(stretch: Stretch) -> _Measured:

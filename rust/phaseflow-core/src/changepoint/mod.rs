@@ -5,6 +5,7 @@ mod centred;
 mod compensated;
 pub mod convexity;
 mod cost;
+mod dispersion;
 mod eights;
 mod existence;
 mod knots;

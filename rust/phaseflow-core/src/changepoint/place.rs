@@ -24,7 +24,8 @@
 //! stands for s^2 in the costs of lines and predictions: cautious, whatever the correlation between features.
 //!
 //! Where noise may last from sample to sample ([`Penalty::Auto`](super::Penalty)), the walk is as long as in noise of its
-//! long-run variance: deviances are divided by that over the variance, but for cost "ar", whose rests do not last.
+//! long-run variance: deviances are divided by that over the variance, but for cost "ar", whose rests do not last; those of
+//! counts also by their [`dispersion`].
 
 use std::ops::Range;
 
@@ -32,6 +33,7 @@ use ndarray::{ArrayView2, s};
 
 use super::centred::{self, unit_axis};
 use super::cost::{Autoregressive, Cost, L1, L2, Linear, Normal, Poisson};
+use super::dispersion::dispersion;
 use super::names::CostName;
 use super::noise::{Lasting, lasting_noise};
 use super::penalty::{Penalty, noise_variance};
@@ -59,7 +61,10 @@ pub fn place_intervals(
     let noise = noise_of(request.cost, &x, signal.view(), unit);
     let cost = cost_of(request, &x, signal.view(), noise, cancel)?;
     let bounds: Vec<usize> = [0].into_iter().chain(changepoints.iter().copied()).chain([signal.nrows()]).collect();
-    let cut = -2.0 * (-level.sqrt()).ln_1p() * lasting_of(request, &x, signal.view()).inflation;
+    let inflation = lasting_of(request, &x, signal.view()).inflation;
+    let counts = request.penalty == Penalty::Auto && request.cost == CostName::Poisson;
+    let dispersion = if counts { dispersion(signal.view()) } else { 1.0 };
+    let cut = -2.0 * (-level.sqrt()).ln_1p() * inflation * dispersion;
     let mut found = Vec::with_capacity(changepoints.len());
     for bound in bounds.windows(3) {
         let (start, best, end) = (bound[0], bound[1], bound[2]);

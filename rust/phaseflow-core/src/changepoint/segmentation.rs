@@ -6,6 +6,7 @@ use ndarray::ArrayView2;
 
 use super::centred::unit_axis;
 use super::cost::{Autoregressive, L1, L2, Lengths, Linear, NeverRaisedBySplitting, Normal, Poisson, Rbf};
+use super::dispersion::dispersion;
 use super::eights::sum;
 use super::names::{CostName, SearchName};
 use super::noise::{Lasting, lasting_noise};
@@ -87,7 +88,9 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
     let worth = match request.cost {
         CostName::L1 => 0.5 * (0.5 * charged).sqrt(), // half the scale of Laplace noise of that variance
-        CostName::Normal | CostName::Variance | CostName::Poisson | CostName::Rank => inflation,
+        CostName::Normal | CostName::Variance | CostName::Rank => inflation,
+        CostName::Poisson if lasting.is_some() => inflation * dispersion(signal.view()),
+        CostName::Poisson => 1.0,
         CostName::Rbf => inflation * kernel.as_ref().map_or(1.0, Rbf::noise_variance),
         _ => charged,
     };
