@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 
 import phaseflow as pf
 from phaseflow import _core
@@ -79,6 +79,36 @@ def test_the_amplitude_of_noise_is_found_within_its_error(amplitude):
     assert off.std() == pytest.approx(1, abs=0.2)
     # Fisher's information of an amplitude is n / 2; cutting wild squares costs a little of it.
     assert np.median(found.error) == pytest.approx(np.sqrt(2 / 120), rel=0.1)
+
+
+def test_amplitude_error_and_deviance_are_those_of_the_equations_solved_by_another():
+    random = np.random.default_rng(4)
+    profile = profiles_of(U.tobytes())[0][3]
+    squares = (random.standard_normal(120) * np.exp(0.3 * profile)) ** 2
+    squares[::7] = np.nan
+    there = np.isfinite(squares)
+    own = profile[there] - profile[there].mean()
+
+    def excess(middle, amplitude):
+        return np.minimum(squares[there] / np.exp(middle + amplitude * own), 6.25) / variance._MEAN - 1
+
+    solved = optimize.root(lambda at: [excess(*at).sum(), (excess(*at) * own).sum()], [0.0, 0.0], tol=1e-12).x
+    found = slopes(squares[None], profile[None], 1, 0.5)
+    assert found.amplitude[0] == pytest.approx(solved[1], abs=1e-4)
+    unit = (own**2).mean()
+    spread = max((excess(*solved) ** 2 * own**2).mean() / unit**2, variance._SPREAD / unit)
+    assert found.error[0] == pytest.approx(np.sqrt(spread / there.sum() / 0.5) / variance._GROWTH, rel=1e-3)
+    # Twice the negative log-likelihood, squares beyond the cut counting as their logarithm.
+    ratio = squares[there] / np.exp(solved[0] + solved[1] * own)
+    lost = np.where(ratio < 6.25, ratio, 6.25 + 6.25 * np.log(ratio / 6.25)) / variance._MEAN
+    deviance = variance._fit(np.log(np.where(there, squares, 1))[None], there[None] * 1.0, profile, 9.0)[2][0]
+    assert deviance == pytest.approx(there.sum() * solved[0] + lost.sum(), rel=1e-6)
+
+
+def test_squares_that_vary_less_than_normal_noises_are_no_surer():
+    profile = profiles_of(U.tobytes())[0][:1]
+    found = slopes(np.ones((1, 120)), profile, 1, 1.0)
+    assert found.error[0] == pytest.approx(np.sqrt(variance._SPREAD / 120) / variance._GROWTH, rel=1e-6)
 
 
 def test_wild_samples_and_missing_ones_say_little():
@@ -235,6 +265,58 @@ def test_a_further_window_is_as_sure_as_the_one_that_overlaps_it_in_other_noise(
     panel.hold_against_all(np.array([1]))
     (table,) = panel.tables
     assert table["p_value"].tolist() == [1e-6, 1e-3, 1e-6, expected]
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "curve"),
+    [(0.0, POWER_LAW), (0.4, POWER_LAW), (1.5, POWER_LAW), (3.4, POWER_LAW), (0.0, STEEP)],
+    ids=["even", "a little uneven", "clearly uneven", "as uneven as noise may be", "as its neighbours showed"],
+)
+def test_a_window_is_held_against_both_ends_of_what_its_rest_says(amplitude, curve):
+    profiles, coarse = profiles_of(U.tobytes())
+    rests = np.random.default_rng(1).standard_normal((1, 120)) * np.exp(0.5 * amplitude * profiles[0])
+    tried = []
+
+    class Records:
+        def __init__(self, shape, thresholds_of):
+            self.shape = shape
+
+        def detect(self, curves, **options):
+            tried.append(None if self.shape is None else self.shape.tolist())
+            return {"series": np.zeros(0, np.int64), "p_value": np.zeros(0)}, np.full(1, 1e-6), np.zeros(1, int), rests
+
+    curves = even(POWER_LAW, 12, 1) if curve is POWER_LAW else proportional(STEEP, 0.03, 3, 1)
+    panel = uneven.UnevenPanel(curves, U, Records, 0.05, max_windows=1)
+    (assumed,) = tried
+    assert (assumed is None) == (curve is POWER_LAW)
+    panel.hold_against_all(np.array([0]))
+    said = slopes(rests**2 * (1 if assumed is None else np.array(assumed)), profiles, coarse, 110 / 120)
+    places = [said.amplitude[0] + by * said.error[0] for by in (0, -1.645, 1.645)]
+    steps = [round(np.clip(place, -said.most[0], said.most[0]) / 0.25) for place in places]
+    shapes = [np.exp(0.25 * step * profiles[said.profile[0]]).tolist() if step else None for step in steps]
+    clear = errors(said)[0] > 4
+    assert clear == (amplitude > 1 or curve is STEEP)
+    # Described as at first, and again where the rest says something else; then held against the ends, but not twice the same.
+    centre = shapes[0] if clear else None
+    described = [assumed] if centre == assumed else [assumed, centre]
+    assert tried == described + [shape for shape in shapes[1:] if shape != described[-1]]
+
+
+def test_what_curves_show_is_theirs_however_many_there_are():
+    class Nothing:
+        def __init__(self, shape, thresholds_of):
+            pass
+
+        def detect(self, curves, **options):
+            columns = {"series": np.zeros(0, np.int64), "p_value": np.zeros(0)}
+            return columns, np.ones(len(curves)), np.zeros(0, np.int64), np.zeros((0, 120))
+
+    curves = np.concatenate([even(POWER_LAW, 3, 280), proportional(STEEP, 0.03, 3, 1)])
+    panel = uneven.UnevenPanel(curves, U, Nothing, 0.05)
+    assert panel._noise[280] != uneven.EVEN
+    assert sum(noise != uneven.EVEN for noise in panel._noise[:280]) <= 6
+    panel.hold_against_all(np.arange(281))  # without a window there is nothing to hold
+    assert (panel.p_values == 1).all()
 
 
 def test_thresholds_of_even_noise_serve_for_weak_unevenness_and_not_for_strong():

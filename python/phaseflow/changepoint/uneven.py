@@ -95,7 +95,6 @@ class UnevenPanel:
             self._raise(series, [_lattice(found, k, end) for k in range(len(series))])
         unsure = found.error > _UNSURE
         self._raise(series[unsure], self._seen_by_neighbours(series[unsure]))
-        self._raise(series, [None if clear else EVEN for clear in uneven])
 
     def _raise(self, series: NDArray[np.int64], noises: list[Noise | None]) -> None:
         pairs = [
