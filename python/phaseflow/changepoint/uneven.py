@@ -7,6 +7,8 @@ at both ends, and in even noise unless that is clearly wrong; with few samples, 
 part, in what the neighbours show as well. The largest p-value counts (Berger and Boos 1994: the largest over a
 confidence set of what is not known).
 
+A curve's further windows are held against the same: each against those that overlap it there.
+
 Given its own variance the statistic is distributed nearly as in even noise: the quantiles of 1,500 curves are the same
 to their own error up to amplitude 1, and a p-value of .05 is one of .02 to .08 in the worst at 3. So even noise lends
 its simulated thresholds to small amplitudes, and each further `_ALIKE` of amplitude has its own.
