@@ -5,19 +5,22 @@ python benches/loss_files.py --checkpoints 20 --rounds 3
 
 A file a checkpoint, as most training code writes them, opened anew by everybody. The limit of cached files is reading
 all bytes from the system's cache; of cold ones, reading them past it, in order, in blocks of 8 MB, or into it, asked
-for ahead, and doing nothing with them. Archives as small as this one stay in the cache: the next table is read there.
+for ahead, and doing nothing with them. Archives as small as this one stay in the cache: the next table is read there;
+larger ones than a quarter of memory are read past it.
 """
 
 import argparse
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from _timing import compare, evict, interleave, read_ahead, read_direct, read_through, write_record
 
 import phaseflow as pf
+from phaseflow import _core
 
 
 def main():
@@ -53,6 +56,11 @@ def table(folder, dtype, options):
         """Its standard error besides."""
         return pf.open(f"{folder}/step{{step}}.npy", axes="batch pos").position_losses()
 
+    def too_large():
+        """The same of an archive of more than a quarter of the machine's memory, which is not to stay in its cache."""
+        with mock.patch.object(_core, "may_stay_cached", lambda size: False):
+            return ours()
+
     def torch_from_file(file):
         size = file.stat().st_size // np.dtype(dtype).itemsize
         flat = torch.from_file(str(file), size=size, dtype=getattr(torch, dtype))
@@ -72,6 +80,7 @@ def table(folder, dtype, options):
             np.testing.assert_allclose(np.asarray(contender()), mean, rtol=2e-3, err_msg=name)
     warm = contenders | {"limit: one thread reads all bytes": lambda: read_through(files)}
     cold = contenders | {
+        "phaseflow, as of an archive too large for the cache": too_large,
         "limit: read past the cache": lambda: read_direct(files),
         "limit: read into the cache": lambda: read_ahead(files),
     }

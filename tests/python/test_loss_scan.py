@@ -70,17 +70,30 @@ def test_stored_losses_give_the_bits_of_those_in_memory(
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@pytest.mark.parametrize("offset", [0, 4104, 3])
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cold_files_give_the_same_bits(tmp_path: Path, dtype: type, keep: bool) -> None:
+def test_cold_files_give_the_same_bits(tmp_path: Path, dtype: type, keep: bool, offset: int) -> None:
     rng = np.random.default_rng(0)
     # Tasks of 512 examples, read in blocks of half a megabyte; the last of each is shorter.
     losses = [rng.exponential(3.0, (batch, 700)).astype(dtype) for batch in (1300, 40, 513)]
-    tensors = [stored(tmp_path / str(number), one) for number, one in enumerate(losses)]
+    tensors = [stored(tmp_path / str(number), one, offset) for number, one in enumerate(losses)]
     for number in range(3):
         evict(tmp_path / str(number))
     for found, one in zip(scan(tensors, (50, 500, 0.1), keep), losses, strict=True):
         same(found, one, (50, 500, 0.1))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_cold_file_that_was_cut_is_told(tmp_path: Path, keep: bool) -> None:
+    losses = np.random.default_rng(0).exponential(3.0, (1300, 700)).astype(np.float32)
+    tensor = stored(tmp_path / "losses", losses)
+    os.truncate(tmp_path / "losses", 2_000_123)
+    evict(tmp_path / "losses")
+    [found] = scan([tensor], keep=keep)
+    assert isinstance(found, CorruptArchiveError)
+    assert "shorter file" in str(found)
 
 
 def test_examples_too_long_for_a_block_are_read_through_their_map(tmp_path: Path) -> None:

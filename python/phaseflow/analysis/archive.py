@@ -11,7 +11,17 @@ from typing import Any
 import polars as pl
 
 from phaseflow import schema
-from phaseflow.analysis import bursts, circuits, function_space, loss_bumps, patterns, phase_changes, tables, toy_models
+from phaseflow.analysis import (
+    bursts,
+    circuits,
+    function_space,
+    loss_bumps,
+    patterns,
+    phase_changes,
+    tables,
+    toy_models,
+    training_derivative,
+)
 from phaseflow.analysis import token_changes as tokens_of
 from phaseflow.analysis.measures import InContextLearning, LossDerivative, Measure, PositionLosses
 from phaseflow.analysis.tables import PROBLEM_SCHEMA, OnProgress
@@ -29,6 +39,7 @@ TABLES = [
     "loss_bumps",
     "in_context_learning",
     "loss_derivative",
+    "loss_training_derivative",
     "function_space",
     "circuit_scores",
     "feature_geometry",
@@ -191,6 +202,30 @@ class Archive:
         measure = LossDerivative(bandwidth=bandwidth)
         measure.check()
         return self._table(measure)
+
+    def loss_training_derivative(self, *, x: str = "step", bandwidth: float = 0.5) -> pl.DataFrame:
+        """How fast the mean loss of every token index changes along training, in nats per factor e of ``x``.
+
+        :func:`phaseflow.loss_training_derivative` says how it is estimated. It is linear: the mean over token indices
+        is the slope of the mean loss.
+
+        Parameters
+        ----------
+        x : str
+            ``"step"``, or ``"tokens_seen"`` where every checkpoint logged it. Checkpoints at 0 have no logarithm and
+            are left out.
+        bandwidth : float
+            Full width of the window in ``ln(x)``.
+
+        Returns
+        -------
+        polars.DataFrame
+            run, step, tokens_seen, probe, token_index, value (NaN where a loss in the window is undefined).
+        """
+        return self._keep(
+            ("loss_training_derivative", x, bandwidth),
+            lambda: training_derivative.training_derivative(self.position_losses(), x=x, bandwidth=bandwidth),
+        )
 
     def function_space(self, *, components: int = 2, tokens: str = "one", seed: int = 0) -> pl.DataFrame:
         """Principal components of the losses of all checkpoints of all runs: one trajectory a run, in nats.

@@ -35,9 +35,9 @@ def token_changes(
     course over the checkpoints all tokens share; a break is a ramp between two checkpoints, up to about 0.6 decades of
     steps apart. The test is by likelihood ratio: the best ramp, falling or rising, against none, each with the random
     walk that suits it best. A lone checkpoint far off does not count as more than four mean distances from the running
-    median. What the ratio is without a break is simulated for tokens that wander as these do, with noise whose tails are
-    as heavy. Of the
-    tokens' p-values, Benjamini and Hochberg's procedure keeps those that hold the false-discovery rate.
+    median. What the ratio is without a break is simulated for tokens that wander as these do, with noise whose tails
+    are as heavy. Of the tokens' p-values, Benjamini and Hochberg's procedure keeps those that hold the false-discovery
+    rate.
 
     Parameters
     ----------

@@ -2,8 +2,9 @@
 //!
 //! A unit is a task of that function, some hundred examples. What the system's cache holds is mapped in one step, added
 //! up where it lies and unmapped again. What lies on the disk is read ahead, and whoever takes a unit reads it in blocks
-//! that stay in the cache of a core, into memory that it uses again, and adds each block up before it reads the next. A
-//! tensor's units are joined in their order as soon as those before them are there.
+//! that stay in the cache of a core, into memory that it uses again, and adds each block up before it reads the next;
+//! past the system's cache where it is not to stay there. A tensor's units are joined in their order as soon as those
+//! before them are there.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -52,19 +53,20 @@ pub fn losses(
     done: &AtomicU64,
     cancel: &Cancel,
 ) -> Result<Vec<Result<Losses>>> {
-    let scans: Vec<Result<Scan<'_>>> = tensors.iter().map(|&(tensor, tokens)| Scan::new(tensor, tokens)).collect();
+    let scans: Vec<Result<Scan<'_>>> =
+        tensors.iter().map(|&(tensor, tokens)| Scan::new(tensor, tokens, keep)).collect();
     let units: Vec<(&Scan<'_>, usize)> =
         scans.iter().flatten().flat_map(|scan| (0..scan.tasks).map(move |task| (scan, task))).collect();
     let longest = units.iter().map(|(scan, task)| scan.bytes(*task).len()).max().unwrap_or(1);
     let ahead = AHEAD.div_ceil(longest.max(1));
     units.iter().take(ahead).for_each(|(scan, task)| scan.prefetch(*task));
-    in_order(units.len(), rayon::current_num_threads() + WAITING, cancel, |at, room: &mut Vec<u64>| {
+    in_order(units.len(), rayon::current_num_threads() + WAITING, cancel, |at, room: &mut Room| {
         if let Some((scan, task)) = units.get(at + ahead) {
             scan.prefetch(*task);
         }
         let (scan, task) = units[at];
         scan.take_in(task, scan.sums(task, room, cancel));
-        if !(keep || scan.cached) {
+        if scan.once {
             scan.tensor.forget(scan.bytes(task));
         }
         done.fetch_add(scan.bytes(task).len() as u64, Ordering::Relaxed);
@@ -73,6 +75,13 @@ pub fn losses(
     let found = scans.into_iter().map(|scan| scan.and_then(|scan| scan.finish(cancel))).collect();
     cancel.check()?;
     Ok(found)
+}
+
+/// Memory that a thread reads into, and uses again.
+#[derive(Default)]
+struct Room {
+    through_cache: Vec<u64>,
+    past_cache: Vec<u64>,
 }
 
 /// A checked tensor, and what is found of it so far.
@@ -85,6 +94,8 @@ struct Scan<'a> {
     /// 0 where it is computed through its map.
     tasks: usize,
     cached: bool,
+    /// What is read of it is not to stay in the system's cache.
+    once: bool,
     pivot: OnceLock<Vec<f64>>,
     sums: Mutex<Joined>,
 }
@@ -99,7 +110,7 @@ struct Joined {
 }
 
 impl<'a> Scan<'a> {
-    fn new(tensor: &'a StoredTensor, tokens: Option<InContext>) -> Result<Self> {
+    fn new(tensor: &'a StoredTensor, tokens: Option<InContext>, keep: bool) -> Result<Self> {
         let &[batch, context] = tensor.shape() else {
             let got = tensor.shape().len();
             return Err(Error::WrongRank { argument: "per_token_loss", expected: "(batch, pos)", got });
@@ -112,6 +123,7 @@ impl<'a> Scan<'a> {
         };
         let windows = tokens.map(|tokens| tokens.windows(context)).transpose()?;
         let in_blocks = (1..=LARGEST_BLOCK).contains(&(ROWS * context * dtype.size()));
+        let cached = tensor.is_cached();
         Ok(Self {
             tensor,
             dtype,
@@ -119,7 +131,8 @@ impl<'a> Scan<'a> {
             context,
             windows,
             tasks: if in_blocks { batch.div_ceil(TASK) } else { 0 },
-            cached: tensor.is_cached(),
+            cached,
+            once: !(keep || cached),
             pivot: OnceLock::new(),
             sums: Mutex::default(),
         })
@@ -133,13 +146,13 @@ impl<'a> Scan<'a> {
     /// Asks for as many tasks from this one on as the disk reads best at once, at the first of them.
     fn prefetch(&self, task: usize) {
         let together = TOGETHER.div_ceil(self.bytes(0).len().max(1));
-        if !self.cached && task.is_multiple_of(together) {
+        if !(self.cached || self.once) && task.is_multiple_of(together) {
             let last = (task + together).min(self.tasks) - 1;
             self.tensor.prefetch(self.bytes(task).start..self.bytes(last).end);
         }
     }
 
-    fn sums(&self, task: usize, room: &mut Vec<u64>, cancel: &Cancel) -> Result<Summary> {
+    fn sums(&self, task: usize, room: &mut Room, cancel: &Cancel) -> Result<Summary> {
         match self.dtype {
             Dtype::F16 => self.sums_of::<f16>(task, room, cancel),
             Dtype::Bf16 => self.sums_of::<bf16>(task, room, cancel),
@@ -151,7 +164,7 @@ impl<'a> Scan<'a> {
     fn sums_of<T: Element + FromBytes + Immutable>(
         &self,
         task: usize,
-        room: &mut Vec<u64>,
+        room: &mut Room,
         cancel: &Cancel,
     ) -> Result<Summary> {
         let row = self.context * size_of::<T>();
@@ -173,18 +186,27 @@ impl<'a> Scan<'a> {
         }
         let block = (BLOCK / (ROWS * row)).max(1) * ROWS * row;
         for at in bytes.clone().step_by(block) {
-            add(fill(self.tensor, at, block.min(bytes.end - at), room)?)?;
+            add(self.read(at, block.min(bytes.end - at), room)?)?;
         }
         Ok(sums.sums)
     }
 
+    fn read<'r>(&self, at: usize, length: usize, room: &'r mut Room) -> Result<&'r [u8]> {
+        if self.once
+            && let Some(bytes) = self.tensor.read_past_cache(at, length, &mut room.past_cache)
+        {
+            return Ok(bytes);
+        }
+        fill(self.tensor, at, length, &mut room.through_cache)
+    }
+
     /// Of its first examples; read again by tasks that begin before anybody has found it.
-    fn pivot<T: Element + FromBytes + Immutable>(&self, room: &mut Vec<u64>) -> Result<&[f64]> {
+    fn pivot<T: Element + FromBytes + Immutable>(&self, room: &mut Room) -> Result<&[f64]> {
         if let Some(pivot) = self.pivot.get() {
             return Ok(pivot);
         }
         let first = ROWS.min(self.batch) * self.context;
-        let losses = elements::<T>(fill(self.tensor, 0, first * size_of::<T>(), room)?)?;
+        let losses = elements::<T>(self.read(0, first * size_of::<T>(), room)?)?;
         let rows: Vec<&[T]> = losses.chunks_exact(self.context).collect();
         Ok(self.pivot.get_or_init(|| pivots(&rows, self.context)))
     }
