@@ -58,7 +58,7 @@ def table(folder, dtype, options):
 
     def too_large():
         """The same of an archive of more than a quarter of the machine's memory, which is not to stay in its cache."""
-        with mock.patch.object(_core, "may_stay_cached", lambda size: False):
+        with mock.patch.object(_core, "may_stay_cached", return_value=False):
             return ours()
 
     def torch_from_file(file):

@@ -1,4 +1,4 @@
-"""How fast the loss of every token index falls along training: :func:`phaseflow.loss_training_derivative`, probe by probe."""
+"""How fast the loss of every token index falls along training: `phaseflow.loss_training_derivative`, probe by probe."""
 
 import numpy as np
 import polars as pl

@@ -179,7 +179,9 @@ impl<'a> Scan<'a> {
             Ok(())
         };
         let bytes = self.bytes(task);
-        if let (true, Some(mapped)) = (self.cached, self.tensor.mapped(bytes.clone())) {
+        if self.cached
+            && let Some(mapped) = self.tensor.mapped(bytes.clone())
+        {
             add(mapped)?;
             self.tensor.unload(bytes);
             return Ok(sums.sums);
