@@ -39,6 +39,9 @@ def drawn_in(y, base, noise):
     y = y - base @ (base.T @ y)
     reach = [min(at, n - 1 - at, 2) for at in range(n)]
     medians = np.array([np.median(y[at - r : at + r + 1]) for at, r in enumerate(reach)])
+    # Tukey's rule: beside the end stands what the line through the two medians next to it foretells there.
+    medians[0] = np.median([y[0], medians[1], 3 * medians[1] - 2 * medians[2]])
+    medians[-1] = np.median([y[-1], medians[-2], 3 * medians[-2] - 2 * medians[-3]])
     distance = np.abs(y - medians) / deviation
     mean = np.minimum(distance, 3 * distance.mean()).mean()
     return np.clip(y, medians - 4 * mean * deviation, medians + 4 * mean * deviation)

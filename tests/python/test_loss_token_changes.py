@@ -249,6 +249,18 @@ def test_confident_and_unlikely_tokens_are_judged_alike() -> None:
     assert (p_values <= 0.01).mean() < 0.02
 
 
+def test_first_and_last_checkpoints_that_are_far_off_hide_few_breaks() -> None:
+    # Not drawn in, two of 120 were found: where every token's ends are off, so are those of the simulated ones.
+    rng = np.random.default_rng(2)
+    losses = smooth_losses(60, 50, seed=12)
+    losses[[0, -1]] += 2.4 * rng.choice([-1, 1], (2, 60, 50))
+    losses[40:, :, :2] -= 1.8
+    found = changes(losses, STEPS)
+    planted = found["token_index"] <= 2
+    assert planted.sum() > 40
+    assert (~planted).sum() < 8
+
+
 # Laws
 
 
@@ -350,6 +362,13 @@ def test_tokens_that_never_move_do_not_break() -> None:
     found = changes(losses, STEPS, fdr=1.0)
     assert (found["p_value"] == 1.0).all()
     assert changes(losses, STEPS).is_empty()
+
+
+def test_without_tokens_there_are_no_breaks() -> None:
+    for shape in ((20, 0, 3), (20, 3, 0)):
+        found = changes(np.ones(shape), np.arange(1, 21))
+        assert found.is_empty()
+        assert found.schema == changes(np.ones((20, 1, 1)), np.arange(1, 21)).schema
 
 
 def test_nothing_is_tested_where_a_checkpoint_has_no_finite_loss() -> None:

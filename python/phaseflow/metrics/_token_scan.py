@@ -37,7 +37,8 @@ def token_breaks(
     grid = _core.TokenGrid(steps)
     grid = grid.with_noise(grid.noise(some, threads=threads))
     far_share = grid.far_share(some, threads=threads)
-    parts = [grid.scan(losses, start, stop, threads=threads) for start, stop in ranges(losses, CHUNK)]
+    parts = [grid.scan(losses, 0, 0, threads=threads)]
+    parts += [grid.scan(losses, start, stop, threads=threads) for start, stop in ranges(losses, CHUNK)]
     n_tokens = sum(len(part["statistic"]) for part in parts)
     column = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     ramps = np.array(grid.ramps, dtype=np.int64)

@@ -4,7 +4,8 @@
 //! the two, so that in noise with heavy tails lone checkpoints pass for breaks, or, where the null distribution knows
 //! those tails, hide the true ones. What lies further than [`LIMIT`] from the median of itself and two checkpoints to
 //! either side is moved to that distance: Hampel's identifier (Hampel 1974), Winsorised. A step, a ramp and whatever
-//! lasts three checkpoints keep their shape, because a running median does; at the ends it is as long as is symmetric.
+//! lasts three checkpoints keep their shape, because a running median does. Next to the ends it is of three checkpoints, at
+//! the ends Tukey's, with the line through the medians beside it (Tukey 1977, *Exploratory Data Analysis*, chapter 7).
 //! All this is done to what the smooth base leaves, so that a smooth course changes nothing.
 
 use super::grid::Grid;
@@ -25,13 +26,13 @@ impl Grid {
             remove_along(y, function);
         }
         let last = y.len() - 1;
-        medians[0] = y[0];
         medians[1] = median_of_three(&y[0], &y[1], &y[2]);
         for at in 2..last - 1 {
             medians[at] = median_of_five(&y[at - 2..at + 3]);
         }
         medians[last - 1] = median_of_three(&y[last - 2], &y[last - 1], &y[last]);
-        medians[last] = y[last];
+        medians[0] = median_at_the_end(&y[0], &medians[1], &medians[2]);
+        medians[last] = median_at_the_end(&y[last], &medians[last - 1], &medians[last - 2]);
         let mut mean = [f64::INFINITY; LANES];
         for most in [f64::INFINITY, COUNTED] {
             let limit = mean.map(|mean| if most < f64::INFINITY { most * mean } else { f64::INFINITY });
@@ -59,6 +60,13 @@ impl Grid {
 #[inline(always)]
 fn median_of_three(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
     std::array::from_fn(|lane| larger(smaller(a[lane], b[lane]), smaller(larger(a[lane], b[lane]), c[lane])))
+}
+
+/// The median of the last value, the running median beside it, and what the line through the nearest two foretells.
+#[inline(always)]
+fn median_at_the_end(end: &Lanes, beside: &Lanes, next: &Lanes) -> Lanes {
+    let foretold = std::array::from_fn(|lane| 3.0 * beside[lane] - 2.0 * next[lane]);
+    median_of_three(end, beside, &foretold)
 }
 
 /// The median of the fifth with the larger of two smaller ones and the smaller of two larger ones.
@@ -114,9 +122,7 @@ mod tests {
 
     #[test]
     fn a_lone_checkpoint_is_drawn_in_to_four_mean_distances() {
-        // 0 and 1 in turn: every second checkpoint is 1 from the median of five, so is the second of all, but not the
-        // one before the last, and the ends are their own medians: with 40 at checkpoint 9 for 1 the distances are 8
-        // times 1 and 40.
+        // 0 and 1 in turn, but 40 for 1 at checkpoint 9.
         let mut y: [f64; 20] = std::array::from_fn(|at| (at % 2) as f64);
         y[9] = 40.0;
         let found = drawn_in(&y);
@@ -134,6 +140,20 @@ mod tests {
         assert!((found[9] - (medians[9] + 4.0 * mean)).abs() < 1e-12, "{} {mean}", found[9]);
         let others: Vec<usize> = (0..20).filter(|&at| at != 9).collect();
         assert!(others.iter().all(|&at| found[at] == y[at]));
+    }
+
+    #[test]
+    fn an_end_that_is_far_off_is_drawn_in_too() {
+        // 40 before 1 and 0 in turn: the medians beside it are 1 and 1, so is the end's. The distances are 39 and, of the
+        // zeros at 2 and 18, 1 and 1: mean 2.05, with 39 as 6.15 a mean of 0.4075.
+        let mut y: [f64; 20] = std::array::from_fn(|at| (at % 2) as f64);
+        y[0] = 40.0;
+        let found = drawn_in(&y);
+        assert!((found[0] - 2.63).abs() < 1e-12, "{}", found[0]);
+        assert_eq!(found[1..], y[1..]);
+        y.reverse();
+        let mirrored = drawn_in(&y);
+        assert!(found.iter().zip(mirrored.iter().rev()).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]
