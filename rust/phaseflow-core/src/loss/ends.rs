@@ -9,6 +9,9 @@
 
 use crate::{Error, Result};
 
+/// Part of a mean square below which a resample's spread is rounding.
+const ROUNDING: f64 = 1e-13;
+
 /// How the ends follow from the resamples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Method {
@@ -65,7 +68,9 @@ pub(super) fn ends(method: Method, level: f64, differences: &[f64], means: Vec<f
             let statistics = means.iter().zip(squares).map(|(one, square)| {
                 let distance = one - mean;
                 // A resample of one example again and again has no spread: its distance counts as far.
-                let own = ((square - distance * distance).max(0.0) / (n - 1.0)).sqrt();
+                let own = square - distance * distance;
+                // Its spread is none but rounding, neither is what it is divided by.
+                let own = if own > ROUNDING * square { (own / (n - 1.0)).sqrt() } else { 0.0 };
                 if distance == 0.0 { 0.0 } else { distance / own }
             });
             let [low, high] = quantiles(statistics.collect(), shares);
