@@ -183,6 +183,7 @@ def test_the_derivative_of_a_text_alone_is_computed_and_told(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("losses", "error", "words"),
     [
+        (np.ma.array(np.ones((2, 3)), mask=np.eye(2, 3)), DtypeError, "filled"),
         ([[1.0, 2.0], [1.0]], ShapeError, "per_token_loss is not a rectangular array"),
         (None, DtypeError, "per_token_loss holds object, expected numbers"),
         ("loss.npy", DtypeError, "per_token_loss holds <U8, expected numbers"),

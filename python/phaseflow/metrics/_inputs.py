@@ -16,6 +16,8 @@ def tensor(argument: str, value: Any) -> Any:
     """``value`` as something the core can borrow: an array numpy can view, or a tensor of an archive as it is."""
     if type(value).__module__ == _core.__name__:
         return value
+    if np.ma.is_masked(value):
+        raise DtypeError(f"{argument} has masked entries; pass {argument}.filled(numpy.nan), NaN is an undefined value")
     try:
         array = np.asarray(value)
     except ValueError as error:
