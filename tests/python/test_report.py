@@ -57,10 +57,12 @@ def test_the_typical_tokens_of_a_burst_are_shown_in_their_text(tmp_path: Path) -
             recorder.log(int(step), per_token_loss={"text": losses})
     html = pf.report(tmp_path, tmp_path / "report.html").read_text()
     assert "<h2>Typical tokens of each burst</h2>" in html
-    shown = re.findall(r"<mark>(.*?)</mark></td><td><svg .*?</svg></td><td class=\"number\">(\S+) → (\S+)</td>", html)
+    row = r"<mark>(.*?)</mark><span class=\"behind\">(.*?)</span></td><td><svg .*?</svg></td><td class=\"number\">(\S+) → (\S+)</td>"
+    shown = re.findall(row, html)
     assert 1 <= len(shown) <= 4
-    for text, before, after in shown:
+    for text, behind, before, after in shown:
         assert re.fullmatch(r"&lt;\d&gt;", text)
+        assert re.fullmatch(r"(&lt;\d&gt;){6}&lt;\d", behind)  # twenty characters
         assert float(before) - float(after) == pytest.approx(2.0, abs=0.5)
 
 
