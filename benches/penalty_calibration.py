@@ -2,10 +2,12 @@
 
 python benches/penalty_calibration.py                              # about two minutes on one core
 python benches/penalty_calibration.py --curves 100 --samples 200
+python benches/penalty_calibration.py --noise independent --curves 200 --samples 10 20 50 200 \
+    --costs l2 l1 biweight normal variance linear clinear ar rank rbf --record penalty_of_every_cost
 
-False alarms: share of signals of nothing but noise in which a changepoint of level (cost l2) or slope (clinear) is
-found. Power: share of signals with one step in the middle, of 8 standard errors of the difference of the two means
-(under the noise's true autocorrelation), in which one is found.
+False alarms: share of signals of nothing but noise in which a changepoint is found, of level (cost l2) or slope
+(clinear) without --costs. Power: share of signals with one step in the middle, of 8 standard errors of the difference
+of the two means (under the noise's true autocorrelation), in which one is found.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import phaseflow as pf
 
 PENALTIES = ("aic", "hannan-quinn", "bic", "mbic", "auto")
 STEP = 8.0  # standard errors
+WITHOUT_LENGTHS = ("clinear", "biweight")  # whose search does not charge them
 
 
 def main():
@@ -24,6 +27,8 @@ def main():
     parser.add_argument("--curves", type=int, default=400, help="simulated signals a row")
     parser.add_argument("--samples", type=int, nargs="+", default=[50, 200, 1000])
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
+    parser.add_argument("--costs", nargs="+", default=["l2", "clinear"])
+    parser.add_argument("--min-size", type=int, default=1)
     parser.add_argument("--record", default="penalty_calibration", help="name of the file under benches/record")
     options = parser.parse_args()
     print(__doc__)
@@ -36,17 +41,20 @@ def main():
             curves = draw(np.random.default_rng(0), (options.curves, n_samples))
             error = 2 * np.sqrt((1 + rho) / (1 - rho) / n_samples)
             step = np.where(np.arange(n_samples) < n_samples // 2, 0.0, STEP * error)
-            for cost in ("l2", "clinear"):
-                alarms = {name: share(curves, cost, name) for name in PENALTIES if (cost, name) != ("clinear", "mbic")}
-                power = share(curves + step, cost, "auto") if cost == "l2" else None
-                cases.append({"noise": noise, "samples": n_samples, "cost": cost, **alarms, "power of auto": power})
+            for cost in options.costs:
+                known = [name for name in PENALTIES if name != "mbic" or cost not in WITHOUT_LENGTHS]
+                alarms = {name: share(curves, cost, name, options.min_size) for name in known}
+                power = share(curves + step, cost, "auto", options.min_size) if cost == "l2" else None
+                found = {"noise": noise, "samples": n_samples, "cost": cost, **alarms, "power of auto": power}
+                cases.append(found)
                 shown = [f"{alarms[name]:12.3f}" if name in alarms else f"{'':>12}" for name in PENALTIES]
                 print(f"{noise:>16} {n_samples:>7} {cost:>8}", *shown, "" if power is None else f"{power:14.3f}")
     write_record(options.record, cases)
 
 
-def share(curves, cost, penalty):
-    return float(np.mean([len(pf.detect(curve, cost=cost, penalty=penalty).changepoints) > 0 for curve in curves]))
+def share(curves, cost, penalty, min_size):
+    found = pf.detect_many(curves, cost=cost, penalty=penalty, min_size=min_size)
+    return found["series"].n_unique() / len(curves)
 
 
 def autoregressive(rho):

@@ -95,6 +95,21 @@ def test_criteria_of_likelihoods_charge_in_their_own_unit():
     assert pf.detect(y, cost="l1", penalty="bic").penalty == pytest.approx(3 * np.log(50) * scale / 2)
 
 
+def test_the_default_charges_l1_for_normal_noise():
+    found = pf.detect(problem("l1", 3, 50)[1], cost="l1")
+    density_at_median = 1 / np.sqrt(2 * np.pi * found.noise_variance)
+    assert found.penalty == pytest.approx(2 * np.log(50) / (4 * density_at_median))
+
+
+@pytest.mark.parametrize("law", ["normal", "laplace"])
+def test_l1_finds_few_changes_where_there_are_none_and_still_finds_one(law):
+    noise = getattr(np.random.default_rng(0), law)(size=(100, 100))
+    step = np.where(np.arange(100) < 50, 0.0, 2.0)
+    share = [pf.detect_many(y, cost="l1")["series"].n_unique() / 100 for y in (noise, noise + step)]
+    assert share[0] <= 0.06
+    assert share[1] >= 0.95
+
+
 # Every segmentation
 
 

@@ -31,6 +31,40 @@ def test_a_signal_of_nothing_but_nan_is_refused_or_has_no_window():
         pf.detect_windows(np.full(40, np.nan), x=STEP)
 
 
+def test_what_is_masked_is_missing():
+    y = np.random.default_rng(0).normal(size=(2, 40)) + np.where(np.arange(40) < 20, 0.0, 4.0)
+    gone = np.arange(40) % 7 == 3
+    masked, missing = np.ma.masked_array(y, mask=[gone, gone]), np.where(gone, np.nan, y)
+    assert pf.detect(masked[0]).cost == pf.detect(missing[0]).cost != pf.detect(y[0]).cost
+    assert pf.detect_many(masked).equals(pf.detect_many(missing))
+    assert pf.detect_windows(masked, x=STEP, level=1.0).equals(pf.detect_windows(missing, x=STEP, level=1.0))
+    assert pf.non_convexity(masked, x=STEP, level=1.0).equals(pf.non_convexity(missing, x=STEP, level=1.0))
+    counts = np.ma.masked_array([1, 1, 99, 1, 8, 8, 8], mask=[False, False, True, False, False, False, False])
+    assert pf.detect(counts, penalty=3.0).changepoints.tolist() == [4]
+
+
+@pytest.mark.parametrize("function", [pf.detect, pf.detect_many, pf.detect_windows, pf.non_convexity])
+def test_negative_counts_are_refused_by_name(function):
+    names = ["threads"]
+    names += ["simulations", "seed"] if function in (pf.detect_windows, pf.non_convexity) else ["min_size", "order"]
+    names += ["max_windows", "flank"] if function is pf.detect_windows else []
+    for name in names:
+        with pytest.raises(pf.exceptions.ParameterError, match=f"{name} is -1"):
+            function(np.ones((1, 40)), **{name: -1})
+
+
+@pytest.mark.parametrize("function", [pf.detect, pf.detect_many])
+def test_a_penalty_that_is_no_number_and_no_name_is_refused_by_name(function):
+    with pytest.raises(pf.exceptions.ParameterError, match="penalty is None, expected a number or"):
+        function(np.ones((1, 40)), penalty=None)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e300])
+def test_a_path_whose_penalties_double_precision_cannot_hold_is_refused(unit):
+    with pytest.raises(pf.exceptions.ParameterError, match=r"in another unit|penalty is inf"):
+        pf.detect_path(unit * np.array([0.0, 0.1, 0.0, 5.0, 5.1, 4.9, 5.0]))
+
+
 @pytest.mark.parametrize(
     "cost",
     ["l2", "l1", "biweight", "normal", "variance", "poisson", "linear", "clinear", "ar", "rank", "rbf", "cosine"],

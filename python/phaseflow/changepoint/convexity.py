@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phaseflow import _core, schema
+from phaseflow.changepoint.arguments import check_counts
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.discovery import check_rate, discoveries
 
@@ -121,6 +122,7 @@ def non_convexity(
     axis = np.arange(n_samples, dtype=np.float64) if x is None else sample_vector("x", x, "curve", n_samples)
     shape = None if variance is None else sample_vector("variance", variance, "curve", n_samples)
     check_rate("fdr", fdr)
+    check_counts(simulations=simulations, seed=seed, threads=threads)
     p_values = np.ones(len(rows))
     tables = []
     for members, present in by_present_samples(rows):

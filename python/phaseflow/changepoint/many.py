@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
+from phaseflow.changepoint.arguments import check_counts, check_penalty, masked_as_nan
 from phaseflow.discovery import check_method, check_rate, discoveries
 from phaseflow.exceptions import ParameterError, ShapeError
 
@@ -41,8 +42,8 @@ def detect_many(
     ----------
     signals
         ``(series, sample)`` or ``(series, sample, feature)``, any strides; or ``(total,)`` with ``offsets``. float16,
-        bfloat16, float32 and float64 are read where they lie. A NaN is a missing sample (of all features) and is left
-        out, so series of different lengths may be padded with NaN; an infinity is refused.
+        bfloat16, float32 and float64 are read where they lie. A NaN, or what is masked, is a missing sample (of all
+        features) and is left out, so series of different lengths may be padded with NaN; an infinity is refused.
     x
         ``(sample,)``, or ``(total,)`` with ``offsets``: axis of the lines and of the column ``x``, strictly increasing
         within a series. Without it, sample numbers.
@@ -105,9 +106,8 @@ def detect_many(
     check_rate("level", level)
     check_rate("fdr", fdr)
     check_method("fdr_method", fdr_method)
-    for name, count in (("n_changepoints", n_changepoints), ("min_size", min_size), ("jump", jump), ("order", order)):
-        if count is not None and count < 0:
-            raise ParameterError(f"{name} is {count}, expected 0 or above")
+    check_counts(n_changepoints=n_changepoints, min_size=min_size, jump=jump, order=order, threads=threads)
+    check_penalty(penalty)
     batch, starts = _batch(signals, offsets)
     axis = _axis(x, batch, starts)
     if search == _SINGLE:
@@ -145,7 +145,7 @@ def detect_many(
 
 def _batch(signals: ArrayLike, offsets: ArrayLike | None) -> tuple[Any, NDArray[np.uint64] | None]:
     """The signals as (series, sample, feature) or (total,), and where the latter is cut."""
-    values = np.asarray(signals)
+    values = masked_as_nan(signals)
     if values.dtype.name not in _STORED:
         values = values.astype(np.float64)
     if offsets is None:

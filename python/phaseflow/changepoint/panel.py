@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import schema
+from phaseflow.changepoint.arguments import masked_as_nan
 from phaseflow.exceptions import NotFiniteError, ShapeError
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def series_rows(argument: str, values: ArrayLike) -> NDArray[np.float64]:
-    """``(series, sample)`` of one curve or many; NaN is a missing sample, an infinity is refused."""
-    array = np.asarray(values, dtype=np.float64)
+    """``(series, sample)`` of one curve or many; NaN or masked is a missing sample, an infinity is refused."""
+    array = np.asarray(masked_as_nan(values), dtype=np.float64)
     if array.ndim not in (1, 2):
         raise ShapeError(f"{argument} must have axes (sample,) or (series, sample), got {array.ndim} axes")
     rows = np.ascontiguousarray(np.atleast_2d(array))

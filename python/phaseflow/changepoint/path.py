@@ -50,7 +50,8 @@ def detect_path(
     Raises
     ------
     ParameterError
-        A search that is not exact, or penalties that are negative or out of order; else as :func:`detect`.
+        A search that is not exact, penalties that are negative or out of order, or a signal whose penalties are too
+        small or too large for double precision; else as :func:`detect`.
 
     Notes
     -----
@@ -76,6 +77,11 @@ def detect_path(
         none, highest = first, lowest
         while len(none.changepoints):
             highest *= 4
+            if not 0 < highest < float("inf"):  # or it would never get further
+                raise ParameterError(
+                    f"penalty is {highest} for this signal, expected what double precision can tell from 0 and from "
+                    "infinity: its costs are squares; pass the signal in another unit"
+                )
             none = at(highest)
     else:
         lowest, highest = penalties

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
+from phaseflow.changepoint.arguments import check_counts
 from phaseflow.changepoint.grids import Options, grid, grid_of_curves
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.changepoint.uneven import UnevenPanel
@@ -167,6 +168,7 @@ def detect_windows(
         raise UnknownNameError(f"variance is {variance!r}, expected 'auto', an array (sample,) or None")
     given = None if variance is None or read_off else sample_vector("variance", variance, "signal", n_samples)
     check_rate("fdr", fdr)
+    check_counts(max_windows=max_windows, flank=flank, simulations=simulations, seed=seed, threads=threads)
 
     options = Options(scale, base, flank, max_width, simulations, seed)
     limits: dict[str, Any] = {"max_windows": max_windows, "min_size": min_size, "threads": threads}
