@@ -228,6 +228,24 @@ def test_offset_and_unit_change_no_announcement():
         assert found.size == pytest.approx(scale * plain.size, rel=1e-6)
 
 
+@pytest.mark.parametrize("observation", ["normal", "student", "level", "linear", "autoregressive"])
+def test_an_offset_of_1e8_hides_no_change(observation):
+    y = step(120, 70, 5.0)
+    plain, far = (fed(pf.OnlineDetector(observation), y + offset) for offset in (0.0, 1e8))
+    assert [change.began for change in far] == [change.began for change in plain]
+    assert 70.0 in [change.began for change in far]
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_values_whose_squares_are_no_numbers_are_refused_when_the_prior_is_made(unit):
+    detector, y = pf.OnlineDetector(warm_up=8), unit * step(8, 4, 5.0)
+    assert fed(detector, y[:7]) == []
+    before = detector.state()
+    with pytest.raises(pf.exceptions.ParameterError, match=r"value varies by .* in another unit"):
+        detector.update(7.0, y[7])
+    assert detector.state() == before
+
+
 def test_a_change_prints_as_a_sentence():
     (found,) = fed(pf.OnlineDetector(), step(120, 70, 5.0))
     assert str(found).startswith("a change began at 70 (between ")

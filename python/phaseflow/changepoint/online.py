@@ -203,7 +203,8 @@ class OnlineDetector:
         NotFiniteError
             An infinity, or an x that is no number.
         ParameterError
-            An x that does not increase; a value that the observation cannot have. Nothing has changed then.
+            An x that does not increase; a value that the observation cannot have; first
+            samples that vary by so little or so much that double precision cannot square it. Nothing has changed then.
         """
         x, value = float(x), float(value)
         if math.isnan(value):
@@ -211,12 +212,13 @@ class OnlineDetector:
         if self._prior is not None:
             return self._taken(x, value)
         check_sample(self._options["observation"], x, value, self._waiting[-1][0] if self._waiting else -math.inf)
-        self._waiting.append((x, value))
-        if len(self._waiting) < self._options["warm_up"]:
+        waiting = [*self._waiting, (x, value)]
+        if len(waiting) < self._options["warm_up"]:
+            self._waiting = waiting
             return None
-        self._prior = default_prior(self._options["observation"], *np.array(self._waiting).T)
+        self._prior = default_prior(self._options["observation"], *np.array(waiting).T)
         self._runs = self._started(self._prior)
-        found = [self._taken(*sample) for sample in self._waiting]
+        found = [self._taken(*sample) for sample in waiting]
         self._waiting = []
         return next((change for change in reversed(found) if change), None)
 

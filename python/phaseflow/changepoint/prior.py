@@ -17,6 +17,8 @@ _LEVEL_SAMPLES = 0.01  # what the prior's mean is worth: levels spread over 1 / 
 _NOISE_SHARE = 1 / 6  # alpha for one sample: the noise estimate is worth a third of them
 _FREEDOM = 4.0  # degrees of freedom of heavy tails: one sample in a hundred lies beyond 4.6 scales
 _CORRELATION = 0.5  # standard deviation of the prior of what is left of a sample in the next one
+_ROUNDING = 1e-12  # less than that part of a sample is no noise
+_LEAST_OF_ZEROS, _TINY, _HUGE = 1e-150, 1e-140, 1e140
 _MEDIAN_OF_NORMAL = 0.6744897501960817
 
 
@@ -56,9 +58,21 @@ def _noise_variance(x: NDArray[np.float64], values: NDArray[np.float64], *, line
         differences = (values[1:-1] - left * values[:-2] - right * values[2:]) / weight
     else:
         differences = np.diff(values) / math.sqrt(2)
-    deviation = float(np.median(np.abs(differences))) / _MEDIAN_OF_NORMAL or float(np.sqrt(np.mean(differences**2)))
-    # Samples that are all alike know their noise to a part in a million.
-    return max(deviation, 1e-6 * float(np.abs(values).max()), 1e-150) ** 2
+    deviation = float(np.median(np.abs(differences))) / _MEDIAN_OF_NORMAL or _root_mean_square(differences)
+    largest = float(np.abs(values).max())
+    if deviation == 0:  # Samples that are all alike know their noise to a part in a million.
+        deviation = max(1e-6 * largest, _LEAST_OF_ZEROS)
+    elif not _TINY < deviation < _HUGE:
+        raise ParameterError(
+            f"value varies by {deviation:.3g} in the first {len(values)} samples, expected {_TINY:g} to {_HUGE:g}, "
+            "whose squares double precision holds; pass the values in another unit"
+        )
+    return max(deviation, _ROUNDING * largest) ** 2
+
+
+def _root_mean_square(numbers: NDArray[np.float64]) -> float:
+    largest = float(np.abs(numbers).max())
+    return largest and largest * float(np.sqrt(np.mean((numbers / largest) ** 2)))
 
 
 def check_sample(observation: str, x: float, value: float, last_x: float) -> None:
