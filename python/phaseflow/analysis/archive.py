@@ -161,7 +161,11 @@ class Archive:
         return self._table(PositionLosses())
 
     def loss_curve(self) -> pl.DataFrame:
-        """Mean loss over all tokens of every text probe, in nats: run, step, tokens_seen, probe, value."""
+        """Mean loss over all tokens of every text probe, in nats: run, step, tokens_seen, probe, value.
+
+        A probe counts as text from 200 tokens an example on, as in :meth:`in_context_learning`; the mean of shorter
+        ones can be had from :meth:`position_losses`.
+        """
         where = [schema.RUN, schema.STEP, schema.TOKENS_SEEN, schema.PROBE]
         texts = self.in_context_learning().select(where)
         return (

@@ -77,7 +77,8 @@ def loss_log_derivative_error(
 
     The slope at a token index is a weighted sum of the mean losses near it, so each example has a slope of its own; the
     standard error is that of their mean. Tokens of one example are alike, which widens or narrows it, and is in it. The
-    weights are taken as known. Times grow with the number of tokens in a window.
+    weights are taken as known, although they are read off the same examples: of exponential losses of 40 examples the
+    slope lay within 1.96 of it in 90 % of the cases, of 200 in 94 %. Times grow with the number of tokens in a window.
 
     Parameters
     ----------
