@@ -170,6 +170,37 @@ def test_the_unit_of_a_token_is_its_own() -> None:
     np.testing.assert_allclose(deviations(oracle.loss_of(louder)), deviations(losses), rtol=1e-6)
 
 
+def test_the_tokens_the_noise_is_read_off_lie_in_64_runs_spread_over_all() -> None:
+    few = np.arange(64 * 256.0).reshape(64, 256)
+    np.testing.assert_array_equal(_core.sample_tokens(few), few.reshape(-1))
+    np.testing.assert_array_equal(_core.sample_tokens(few[:3, ::-1]), few[:3, ::-1].reshape(-1))
+    # A 64th of 100,000 tokens, rounded up, from one run's start to the next one's.
+    starts = np.arange(0, 100_000, 1563)
+    assert len(starts) == 64
+    many = np.arange(100_000.0).reshape(100, 1000)
+    np.testing.assert_array_equal(_core.sample_tokens(many), np.add.outer(starts, np.arange(256)).reshape(-1))
+    # The last run ends with the tokens.
+    odd = _core.sample_tokens(np.arange(16_400.0)[None])
+    np.testing.assert_array_equal(odd, np.add.outer(np.arange(0, 16_400, 257), np.arange(256)).reshape(-1)[:16_337])
+
+
+@pytest.mark.parametrize("noise", [np.ones(len(STEPS)), THIRD**2])
+def test_the_share_of_far_distances_is_counted_token_by_token(noise: np.ndarray) -> None:
+    losses = np.random.default_rng(4).standard_t(3, (len(STEPS), 4, 10)) * np.sqrt(noise)[:, None, None] + 20
+    u = np.log10(STEPS)
+    base, _ = np.linalg.qr(np.stack([np.ones_like(u), u, STEPS**-0.25, STEPS**-0.5], axis=1))
+    y = oracle.on_odds_scale(losses).reshape(len(STEPS), -1)
+    y = y - base @ (base.T @ y)
+    before = ((u[2:] - u[1:-1]) / (u[2:] - u[:-2]))[:, None]
+    off = np.abs(y[1:-1] - before * y[:-2] - (1 - before) * y[2:])
+    part = before[:, 0]
+    off /= np.sqrt(noise[1:-1] + part**2 * noise[:-2] + (1 - part) ** 2 * noise[2:])[:, None]
+    expected = (off > 3.8189 * np.median(off, axis=0)).mean()
+    found = _core.TokenGrid(STEPS).with_noise(noise).far_share(_token_scan.sample(list(losses)), threads=None)
+    assert expected > 0.03
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("wrong", [np.ones(3), np.zeros(len(STEPS)), np.full(len(STEPS), np.nan)])
 def test_noise_that_is_none_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="noise"):
