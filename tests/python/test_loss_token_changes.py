@@ -184,19 +184,21 @@ def test_the_tokens_the_noise_is_read_off_lie_in_64_runs_spread_over_all() -> No
     np.testing.assert_array_equal(odd, np.add.outer(np.arange(0, 16_400, 257), np.arange(256)).reshape(-1)[:16_337])
 
 
-@pytest.mark.parametrize("noise", [np.ones(len(STEPS)), THIRD**2])
-def test_the_share_of_far_distances_is_counted_token_by_token(noise: np.ndarray) -> None:
-    losses = np.random.default_rng(4).standard_t(3, (len(STEPS), 4, 10)) * np.sqrt(noise)[:, None, None] + 20
-    u = np.log10(STEPS)
-    base, _ = np.linalg.qr(np.stack([np.ones_like(u), u, STEPS**-0.25, STEPS**-0.5], axis=1))
-    y = oracle.on_odds_scale(losses).reshape(len(STEPS), -1)
+@pytest.mark.parametrize("change", [1.0, 3.0])
+def test_the_share_of_far_distances_is_counted_token_by_token(change: float) -> None:
+    rng = np.random.default_rng(4)
+    steps = 10 + np.cumsum(rng.exponential(20, 60))
+    noise = np.geomspace(1, change, 60)
+    losses = 20 + rng.standard_t(3, (60, 4, 10)) * np.sqrt(noise)[:, None, None]
+    u = np.log10(steps)
+    base, _ = np.linalg.qr(np.stack([np.ones_like(u), u, steps**-0.25, steps**-0.5], axis=1))
+    y = oracle.on_odds_scale(losses).reshape(60, -1)
     y = y - base @ (base.T @ y)
-    before = ((u[2:] - u[1:-1]) / (u[2:] - u[:-2]))[:, None]
-    off = np.abs(y[1:-1] - before * y[:-2] - (1 - before) * y[2:])
-    part = before[:, 0]
-    off /= np.sqrt(noise[1:-1] + part**2 * noise[:-2] + (1 - part) ** 2 * noise[2:])[:, None]
+    before = (u[2:] - u[1:-1]) / (u[2:] - u[:-2])
+    off = np.abs(y[1:-1] - before[:, None] * y[:-2] - (1 - before)[:, None] * y[2:])
+    off /= np.sqrt(noise[1:-1] + before**2 * noise[:-2] + (1 - before) ** 2 * noise[2:])[:, None]
     expected = (off > 3.8189 * np.median(off, axis=0)).mean()
-    found = _core.TokenGrid(STEPS).with_noise(noise).far_share(_token_scan.sample(list(losses)), threads=None)
+    found = _core.TokenGrid(steps).with_noise(noise).far_share(_token_scan.sample(list(losses)), threads=None)
     assert expected > 0.03
     assert found == pytest.approx(expected, abs=1e-12)
 

@@ -95,15 +95,26 @@ fn larger(a: f64, b: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Without a base: of what is given.
-    fn drawn_in(first: &[f64; 20]) -> Vec<f64> {
-        let steps: Vec<f64> = (1..=20).map(f64::from).collect();
+    fn grid() -> Grid {
+        Grid::new(&(1..=20).map(f64::from).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn drawn_in_on(grid: &Grid, first: &[f64; 20]) -> Vec<f64> {
         let mut strip = Strip::new(20);
         strip.y = first.iter().map(|&value| [value; LANES]).collect();
-        let mut grid = Grid::new(&steps).unwrap();
-        grid.base.clear();
         grid.draw_in(&mut strip);
         strip.y.iter().map(|row| row[LANES - 1]).collect()
+    }
+
+    /// Without a base: of what is given.
+    fn drawn_in(first: &[f64; 20]) -> Vec<f64> {
+        let mut grid = grid();
+        grid.base.clear();
+        drawn_in_on(&grid, first)
+    }
+
+    fn close(a: &[f64], b: &[f64]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9)
     }
 
     #[test]
@@ -143,17 +154,36 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_far_off_is_drawn_in_too() {
+    fn what_is_far_off_at_an_end_or_beside_it_is_drawn_in_too() {
         // 40 before 1 and 0 in turn: the medians beside it are 1 and 1, so is the end's. The distances are 39 and, of the
-        // zeros at 2 and 18, 1 and 1: mean 2.05, with 39 as 6.15 a mean of 0.4075.
+        // zeros at 2 and 18, 1 and 1: mean 2.05, with 39 as 6.15 a mean of 0.4075, four of which lie above 1.
+        // 40 between 0 and 0: the median is 0; the distances are 40 and 1, their mean 2.05, then 0.3575.
+        for (place, expected) in [(0, 2.63), (1, 1.43)] {
+            let mut y: [f64; 20] = std::array::from_fn(|at| (at % 2) as f64);
+            y[place] = 40.0;
+            let mut expected_of_all = y;
+            expected_of_all[place] = expected;
+            assert!(close(&drawn_in(&y), &expected_of_all));
+            y.reverse();
+            expected_of_all.reverse();
+            assert!(close(&drawn_in(&y), &expected_of_all));
+        }
+    }
+
+    #[test]
+    fn only_the_shape_of_the_noise_counts() {
         let mut y: [f64; 20] = std::array::from_fn(|at| (at % 2) as f64);
-        y[0] = 40.0;
-        let found = drawn_in(&y);
-        assert!((found[0] - 2.63).abs() < 1e-12, "{}", found[0]);
-        assert_eq!(found[1..], y[1..]);
-        y.reverse();
-        let mirrored = drawn_in(&y);
-        assert!(found.iter().zip(mirrored.iter().rev()).all(|(a, b)| (a - b).abs() < 1e-12));
+        y[9] = 40.0;
+        let louder = grid().with_noise(&[4.0; 20]).unwrap();
+        assert!(close(&drawn_in_on(&grid(), &y), &drawn_in_on(&louder, &y)));
+    }
+
+    #[test]
+    fn a_smooth_course_changes_nothing() {
+        let mut y: [f64; 20] = std::array::from_fn(|at| (at % 2) as f64);
+        y[9] = 40.0;
+        let risen = std::array::from_fn(|at| y[at] + 30.0 * (at as f64 + 1.0).ln() - 7.0);
+        assert!(close(&drawn_in_on(&grid(), &y), &drawn_in_on(&grid(), &risen)));
     }
 
     #[test]
