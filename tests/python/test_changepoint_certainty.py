@@ -173,3 +173,10 @@ def test_a_plot_draws_the_lines_that_were_fitted(cost):
     corners = [(x0, y0) for x0, y0 in zip(lines.x, lines.y, strict=True) if not np.isnan(x0)]
     expected = {"clinear": [(0, 0), (30, 30), (88, -86)], "linear": [(0, 0), (28, 28), (30, 38), (88, -78)]}
     np.testing.assert_allclose(corners, expected[cost], atol=1e-9)
+
+
+def test_of_many_features_the_first_means_are_printed():
+    few, many = (str(pf.detect(np.tile([[0.0], [1.0]], (2, count)), penalty=1e9)) for count in (6, 500))
+    assert "0.5, 0.5, 0.5, 0.5, 0.5, 0.5  " in few
+    assert "0.5, 0.5, 0.5, 0.5, 0.5, 0.5, ... (500 features)" in many
+    assert max(map(len, many.splitlines())) < 120

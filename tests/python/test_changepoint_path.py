@@ -87,6 +87,13 @@ def test_a_constant_has_a_path_of_one():
     assert path["changepoints"].to_list() == [[]]
 
 
+def test_costs_that_tie_but_for_rounding_are_no_error():
+    counts = [1, 2, 0, 2, 2, 2, 0, 0, 1, 2, 1, 2, 2, 2, 0, 2, 0, 2, 2, 1, 2, 2]
+    path = pf.detect_path(counts, cost="poisson", penalties=(0, 1000))
+    assert path["n_changepoints"][0] == 0
+    assert np.diff(path["cost"]).max() < 1e-9
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -94,7 +94,8 @@ def detect_path(
         many, few = open_pairs.pop()
         if many - few < 2:
             continue
-        between = at((known[few].cost - known[many].cost) / (many - few))
+        # Costs that tie may differ by their rounding, either way.
+        between = at(max((known[few].cost - known[many].cost) / (many - few), 0.0))
         count = len(between.changepoints)
         if few < count < many:
             known[count] = between

@@ -16,6 +16,7 @@ from phaseflow.changepoint.effects import Effect, effects
 if TYPE_CHECKING:
     import polars as pl
 
+_MEANS_PRINTED = 6
 APPROXIMATE = ("binseg", "bottom-up", "seeded", "window")
 
 
@@ -265,7 +266,7 @@ class Segmentation:
         lines = [f"{count} {noun} in {len(self.x)} samples: cost {self.cost_name} {self.cost:.6g}{price}, {search}"]
         rows = [("segment", "samples", "x", "mean", "cost")]
         for index, (start, end) in enumerate(self.segments):
-            mean = ", ".join(f"{value:.4g}" for value in self.means[index])
+            mean = _some(self.means[index])
             span = f"{self.x[start]:.6g} to {self.x[end - 1]:.6g}"
             rows.append((str(index), f"[{start}, {end})", span, mean, f"{self.costs[index]:.4g}"))
         lines += _aligned(rows)
@@ -289,6 +290,12 @@ class Segmentation:
                 names = ("", "", "")
             if not effects:
                 yield (*names, "-", "-", "-", "-", "-")
+
+
+def _some(values: NDArray[np.float64]) -> str:
+    """All of a few, the first of many."""
+    shown = ", ".join(f"{value:.4g}" for value in values[:_MEANS_PRINTED])
+    return shown if len(values) <= _MEANS_PRINTED else f"{shown}, ... ({len(values)} features)"
 
 
 def _printed(value: float) -> str:
