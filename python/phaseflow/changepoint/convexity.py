@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from phaseflow import _core, schema
 from phaseflow.changepoint.arguments import check_counts
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
+from phaseflow.changepoint.spikes import drawn_in
 from phaseflow.discovery import check_rate, discoveries
 
 if TYPE_CHECKING:
@@ -98,9 +99,11 @@ def non_convexity(
     samples: at 0.8 a hundred show a drop of 25 deviations in .8, three hundred in all.
     docs/convexity-calibration.md has the table.
 
-    The noise is taken for normal. A lone checkpoint that is far off passes for a bump: one of a hundred samples that is
-    off by 6 deviations made a stretch in .4 to .5 of the curves, by 10 in .9; of curves with Student's t noise of 5
-    degrees of freedom .1 had one at 50 and 100 samples, .3 at 200. Loss spikes are better taken out first, as NaN.
+    A loss spike is no bump: samples further off the median of five around them than four mean distances are drawn in
+    to those first, so a bump must last three samples. One sample off by 6 or 10 deviations then makes a stretch in .01
+    to .04 of the curves, in .12 of those with 30 log-spaced samples (else in .4 to 1), and noise of Student's t with 5
+    or 3 degrees of freedom in .01 to .05 or .01 to .08 (else in .07 to .7), of 30 to 200 samples. In normal noise what
+    is found of drops stays the same.
 
     A stretch says that the curve bends down, not why: a learning rate that is lowered does it too, and so does
     an end of warm-up.
@@ -132,7 +135,8 @@ def non_convexity(
     for members, present in by_present_samples(rows):
         known = None if shape is None else shape[present].tobytes()
         test = _test(axis[present].tobytes(), known, simulations, seed)
-        columns, p_values[members] = test.bumps(rows[np.ix_(members, present)], level=level, threads=threads)
+        curves = drawn_in(rows[np.ix_(members, present)], None if shape is None else np.sqrt(shape[present]))
+        columns, p_values[members] = test.bumps(curves, level=level, threads=threads)
         columns[schema.SERIES] = members[columns[schema.SERIES]]
         for edge in (schema.START, schema.END):
             columns[edge] = axis[present][columns[edge]]
