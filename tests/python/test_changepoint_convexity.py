@@ -1,5 +1,7 @@
 """Where a curve is not convex: cases by hand, the slow oracle, error rates, laws, edges."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,6 +53,22 @@ def test_a_curve_without_noise_that_bends_down_is_certain_and_its_mirror_image_i
     assert pf.non_convexity(bending).height == 1
     assert pf.non_convexity(bending)["p_value"][0] < 1e-6
     assert pf.non_convexity(-bending).is_empty()
+
+
+def test_values_that_have_no_differences_are_refused() -> None:
+    curve = np.where(np.arange(40) % 2, 1.7e308, -1.7e308)
+    with pytest.raises(pf.exceptions.NotFiniteError, match=r"curve holds -1.7e\+308, expected values up to 1e\+300"):
+        pf.non_convexity(curve)
+    with pytest.raises(pf.exceptions.NotFiniteError, match=r"variance holds 1e\+305"):
+        pf.non_convexity(np.arange(40.0), variance=np.full(40, 1e305))
+
+
+@pytest.mark.parametrize("detector", [pf.non_convexity, pf.detect_windows])
+def test_a_series_that_is_too_short_is_refused_by_its_number(detector: Callable) -> None:
+    curves = np.random.default_rng(0).normal(size=(3, 40))
+    curves[1, 5:] = np.nan
+    with pytest.raises(pf.exceptions.ShapeError, match=r"(curve|signal)\[1\] has 5 along sample, needs at least 12"):
+        detector(curves)
 
 
 def test_an_exponential_is_convex_in_steps_and_not_in_their_logarithm() -> None:

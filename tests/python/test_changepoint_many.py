@@ -267,3 +267,18 @@ def test_the_largest_and_smallest_numbers_are_cut_right():
 def test_what_it_cannot_do_is_refused_by_name(arguments, error, words):
     with pytest.raises(error, match=words):
         pf.detect_many(**({"signals": [[0.0, 5.0, 1.0]]} | arguments))
+
+
+def test_an_axis_that_does_not_increase_within_a_series_is_refused() -> None:
+    signals = np.random.default_rng(0).normal(size=(2, 10))
+    for axis in (np.arange(10.0)[::-1], np.zeros(10), np.full(10, np.nan)):
+        with pytest.raises(
+            pf.exceptions.ParameterError, match=r"x\[1\] is \S+ after \S+, expected strictly increasing"
+        ):
+            pf.detect_many(signals, x=axis)
+    offsets = [0, 4, 4, 10]
+    axis = np.array([5.0, 6, 7, 8, 1, 2, 3, 4, 5, 6])
+    pf.detect_many(signals[0], x=axis, offsets=offsets)
+    axis[5] = 1
+    with pytest.raises(pf.exceptions.ParameterError, match=r"x\[5\] is 1 after 1"):
+        pf.detect_many(signals[0], x=axis, offsets=offsets)

@@ -4,18 +4,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
 from phaseflow.changepoint.arguments import check_counts
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.changepoint.spikes import drawn_in
 from phaseflow.discovery import check_rate, discoveries
+from phaseflow.exceptions import NotFiniteError
 
 if TYPE_CHECKING:
     import polars as pl
 
 _KEPT_GRIDS = 16
+_LARGEST = 1e300
 _COLUMNS = (schema.START, schema.END, schema.SIZE, schema.STANDARD_ERROR, schema.P_VALUE)
 
 
@@ -75,7 +77,7 @@ def non_convexity(
     ShapeError
         ``curve`` has no or more than two axes, fewer than 12 samples, or does not fit ``x`` or ``variance``.
     NotFiniteError
-        An infinity in ``curve``, a NaN or an infinity in ``x``.
+        An infinity in ``curve`` or a value beyond 1e300 there or in ``variance``, a NaN or an infinity in ``x``.
     ParameterError
         ``x`` does not increase; a parameter is out of its range.
 
@@ -128,11 +130,14 @@ def non_convexity(
     n_samples = rows.shape[1]
     axis = np.arange(n_samples, dtype=np.float64) if x is None else sample_vector("x", x, "curve", n_samples)
     shape = None if variance is None else sample_vector("variance", variance, "curve", n_samples)
+    _check_size("curve", rows)
+    if shape is not None:
+        _check_size("variance", shape)
     check_rate("fdr", fdr)
     check_counts(simulations=simulations, seed=seed, threads=threads)
     p_values = np.ones(len(rows))
     tables = []
-    for members, present in by_present_samples(rows):
+    for members, present in by_present_samples("curve", rows):
         known = None if shape is None else shape[present].tobytes()
         test = _test(axis[present].tobytes(), known, simulations, seed)
         curves = drawn_in(rows[np.ix_(members, present)], None if shape is None else np.sqrt(shape[present]))
@@ -142,6 +147,13 @@ def non_convexity(
             columns[edge] = axis[present][columns[edge]]
         tables.append(columns)
     return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
+
+
+def _check_size(argument: str, values: NDArray[np.float64]) -> None:
+    """Refuses what has no differences or squares."""
+    far = np.flatnonzero(np.abs(values) > _LARGEST)
+    if far.size:
+        raise NotFiniteError(f"{argument} holds {values.flat[far[0]]:g}, expected values up to {_LARGEST:g} in size")
 
 
 @lru_cache(maxsize=_KEPT_GRIDS)

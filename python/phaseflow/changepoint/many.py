@@ -168,6 +168,14 @@ def _axis(x: ArrayLike | None, batch: Any, starts: NDArray[np.uint64] | None) ->
     axis = np.arange(n_samples, dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
     if axis.shape != (n_samples,):
         raise ShapeError(f"x has shape {axis.shape}, expected ({n_samples},), one for every sample of signals")
+    increases = np.diff(axis) > 0
+    if starts is not None and len(increases):
+        # From the last sample of a series to the first of the next it may do what it likes.
+        between = starts[(starts > 0) & (starts < n_samples)].astype(np.int64) - 1
+        increases[between] = True
+    if not increases.all():
+        at = int(increases.argmin()) + 1
+        raise ParameterError(f"x[{at}] is {axis[at]:g} after {axis[at - 1]:g}, expected strictly increasing numbers")
     return axis
 
 

@@ -174,7 +174,7 @@ def detect_windows(
     limits: dict[str, Any] = {"max_windows": max_windows, "min_size": min_size, "threads": threads}
     p_values = np.ones(len(rows))
     panels, tables = [], []
-    for members, present in by_present_samples(rows):
+    for members, present in by_present_samples("signal", rows):
         x_of_group = steps[present]
         curves = np.ascontiguousarray(rows[np.ix_(members, present)])
         if read_off:
