@@ -6,7 +6,7 @@ python benches/loss_files.py --checkpoints 20 --rounds 3
 A file a checkpoint, as most training code writes them, opened anew by everybody. The limit of cached files is reading
 all bytes from the system's cache; of cold ones, reading them past it, in order, in blocks of 8 MB, or into it, asked
 for ahead, and doing nothing with them. Archives as small as this one stay in the cache: the next table is read there;
-larger ones than a quarter of memory are read past it.
+what is read of larger ones than a quarter of memory is let go behind.
 """
 
 import argparse

@@ -19,8 +19,6 @@ use crate::Result;
 pub struct MappedFile {
     path: PathBuf,
     pub(super) file: OnceLock<File>,
-    /// Opened past the system's cache, once that is asked for; None where it cannot be.
-    pub(super) direct: OnceLock<Option<File>>,
     pub(super) map: Mmap,
 }
 
@@ -31,7 +29,7 @@ impl MappedFile {
         // SAFETY: the map is read-only, and phaseflow replaces files by renaming, never by writing into or shortening one that has its
         // final name. Whoever does so from outside breaks the promise of the archive; see above.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, source))?;
-        Ok(Self { path: path.to_owned(), file: OnceLock::new(), direct: OnceLock::new(), map })
+        Ok(Self { path: path.to_owned(), file: OnceLock::new(), map })
     }
 
     /// Where the file lies.

@@ -3,7 +3,6 @@
 //! A shard is a safetensors file; `header` parses and checks it, `write` makes it, `stored` hands out its tensors.
 
 mod checksum;
-mod direct;
 mod element;
 mod header;
 mod map;

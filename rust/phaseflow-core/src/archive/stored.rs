@@ -166,13 +166,6 @@ impl StoredTensor {
         self.file.read_at(&self.name, self.bytes.start + at, into)
     }
 
-    /// Its bytes from `at` on, read past the system's cache into memory that is used again; None where they cannot be.
-    pub fn read_past_cache<'r>(&self, at: usize, length: usize, room: &'r mut Vec<u64>) -> Option<&'r [u8]> {
-        let start = self.bytes.start + at;
-        let whole = start.is_multiple_of(self.element_size());
-        if whole { self.file.read_past_cache(start, length, room) } else { None }
-    }
-
     /// Some of its bytes, which are in the system's memory, where they lie in the map; None where its elements cannot be
     /// read from there.
     pub fn mapped(&self, bytes: Range<usize>) -> Option<&[u8]> {

@@ -2,9 +2,8 @@
 //!
 //! A unit is a task of that function, some hundred examples. What the system's cache holds is mapped in one step, added
 //! up where it lies and unmapped again. What lies on the disk is read ahead, and whoever takes a unit reads it in blocks
-//! that stay in the cache of a core, into memory that it uses again, and adds each block up before it reads the next;
-//! past the system's cache where it is not to stay there. A tensor's units are joined in their order as soon as those
-//! before them are there.
+//! that stay in the cache of a core, into memory that it uses again, and adds each block up before it reads the next. A
+//! tensor's units are joined in their order as soon as those before them are there.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -60,7 +59,7 @@ pub fn losses(
     let longest = units.iter().map(|(scan, task)| scan.bytes(*task).len()).max().unwrap_or(1);
     let ahead = AHEAD.div_ceil(longest.max(1));
     units.iter().take(ahead).for_each(|(scan, task)| scan.prefetch(*task));
-    in_order(units.len(), rayon::current_num_threads() + WAITING, cancel, |at, room: &mut Room| {
+    in_order(units.len(), rayon::current_num_threads() + WAITING, cancel, |at, room: &mut Vec<u64>| {
         if let Some((scan, task)) = units.get(at + ahead) {
             scan.prefetch(*task);
         }
@@ -75,13 +74,6 @@ pub fn losses(
     let found = scans.into_iter().map(|scan| scan.and_then(|scan| scan.finish(cancel))).collect();
     cancel.check()?;
     Ok(found)
-}
-
-/// Memory that a thread reads into, and uses again.
-#[derive(Default)]
-struct Room {
-    through_cache: Vec<u64>,
-    past_cache: Vec<u64>,
 }
 
 /// A checked tensor, and what is found of it so far.
@@ -146,13 +138,13 @@ impl<'a> Scan<'a> {
     /// Asks for as many tasks from this one on as the disk reads best at once, at the first of them.
     fn prefetch(&self, task: usize) {
         let together = TOGETHER.div_ceil(self.bytes(0).len().max(1));
-        if !(self.cached || self.once) && task.is_multiple_of(together) {
+        if !self.cached && task.is_multiple_of(together) {
             let last = (task + together).min(self.tasks) - 1;
             self.tensor.prefetch(self.bytes(task).start..self.bytes(last).end);
         }
     }
 
-    fn sums(&self, task: usize, room: &mut Room, cancel: &Cancel) -> Result<Summary> {
+    fn sums(&self, task: usize, room: &mut Vec<u64>, cancel: &Cancel) -> Result<Summary> {
         match self.dtype {
             Dtype::F16 => self.sums_of::<f16>(task, room, cancel),
             Dtype::Bf16 => self.sums_of::<bf16>(task, room, cancel),
@@ -164,7 +156,7 @@ impl<'a> Scan<'a> {
     fn sums_of<T: Element + FromBytes + Immutable>(
         &self,
         task: usize,
-        room: &mut Room,
+        room: &mut Vec<u64>,
         cancel: &Cancel,
     ) -> Result<Summary> {
         let row = self.context * size_of::<T>();
@@ -188,27 +180,18 @@ impl<'a> Scan<'a> {
         }
         let block = (BLOCK / (ROWS * row)).max(1) * ROWS * row;
         for at in bytes.clone().step_by(block) {
-            add(self.read(at, block.min(bytes.end - at), room)?)?;
+            add(fill(self.tensor, at, block.min(bytes.end - at), room)?)?;
         }
         Ok(sums.sums)
     }
 
-    fn read<'r>(&self, at: usize, length: usize, room: &'r mut Room) -> Result<&'r [u8]> {
-        if self.once
-            && let Some(bytes) = self.tensor.read_past_cache(at, length, &mut room.past_cache)
-        {
-            return Ok(bytes);
-        }
-        fill(self.tensor, at, length, &mut room.through_cache)
-    }
-
     /// Of its first examples; read again by tasks that begin before anybody has found it.
-    fn pivot<T: Element + FromBytes + Immutable>(&self, room: &mut Room) -> Result<&[f64]> {
+    fn pivot<T: Element + FromBytes + Immutable>(&self, room: &mut Vec<u64>) -> Result<&[f64]> {
         if let Some(pivot) = self.pivot.get() {
             return Ok(pivot);
         }
         let first = ROWS.min(self.batch) * self.context;
-        let losses = elements::<T>(self.read(0, first * size_of::<T>(), room)?)?;
+        let losses = elements::<T>(fill(self.tensor, 0, first * size_of::<T>(), room)?)?;
         let rows: Vec<&[T]> = losses.chunks_exact(self.context).collect();
         Ok(self.pivot.get_or_init(|| pivots(&rows, self.context)))
     }
