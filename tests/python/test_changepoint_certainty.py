@@ -162,6 +162,22 @@ def test_where_changepoints_are_many_a_plot_tells_their_sizes_and_where_they_cro
     assert len(crowded.data[-1].x) == 49
 
 
+def test_steps_that_are_spaced_by_their_logarithm_are_drawn_by_it() -> None:
+    pytest.importorskip("plotly")
+    x = np.geomspace(10, 10_000, 60)
+    y = np.where(x < 60, 0.0, 1.0) + np.random.default_rng(0).normal(0, 0.1, 60)
+    found = pf.detect(y, x=x, n_changepoints=1)
+    drawn = found.plot()
+    assert drawn.layout.xaxis.type == "log"
+    assert drawn.layout.shapes[1].x0 == pytest.approx(x[found.changepoints[0]])
+    assert drawn.layout.annotations[0].x == pytest.approx(np.log10(x[found.changepoints[0]]))
+    # Lines would be no lines there, and an even axis needs no logarithm.
+    assert pf.detect(y, x=x, cost="linear", n_changepoints=1).plot().layout.xaxis.type == "linear"
+    assert pf.detect(y, x=np.linspace(10, 10_000, 60), n_changepoints=1).plot().layout.xaxis.type == "linear"
+    assert pf.detect(y, x=x - 10, n_changepoints=1).plot().layout.xaxis.type == "linear"
+    assert "shaded" not in pf.detect(np.zeros(9)).plot().layout.title.text
+
+
 @pytest.mark.parametrize("cost", ["linear", "clinear"])
 def test_a_plot_draws_the_lines_that_were_fitted(cost):
     pytest.importorskip("plotly")

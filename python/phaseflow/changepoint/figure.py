@@ -14,13 +14,16 @@ _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#
 _SHADE = "rgba(120, 120, 120, 0.25)"
 # Part of the axis that a whole label takes, and that the size alone does.
 _WHOLE, _SIZE = 0.16, 0.06
+# Half of the samples in this part of the axis are crowded.
+_CROWDED = 0.25
 
 
 def figure(found: "Segmentation") -> Any:
     """The signal, the level or line of every segment, the changepoints and where else they may lie.
 
     What changed stands above each changepoint, with its interval and p-value where there is room for all of them, else
-    by its size; on hovering over the marks at the top all of it.
+    by its size; on hovering over the marks at the top all of it. An axis whose samples crowd at its beginning, as steps
+    that are spaced by their logarithm do, is drawn as a logarithm, unless the segments are lines.
     """
     import plotly.graph_objects as go
 
@@ -55,21 +58,30 @@ def figure(found: "Segmentation") -> Any:
         made.add_vline(x=float(found.x[changepoint]), line={"color": "black", "width": 1, "dash": "dot"})
     if len(found.changepoints):
         _add_effects(made, found)
+    shaded = f"<br><sup>shaded: where it may lie; intervals of {found.level:.0%}</sup>"
     made.update_layout(
         template="simple_white",
         title={
             "text": f"{_counted(len(found.changepoints))}, cost {found.cost_name}"
-            f"<br><sup>shaded: where it may lie; intervals of {found.level:.0%}</sup>",
+            + (shaded if len(found.changepoints) else ""),
             "yref": "container",
             "y": 0.94,
             "yanchor": "top",
         },
         margin={"t": 110},
-        xaxis_title="x",
+        xaxis={"title": "x", "type": "log" if _on_log_axis(found) else "linear"},
         yaxis_title="signal",
         showlegend=n_features > 1,
     )
     return made
+
+
+def _on_log_axis(found: "Segmentation") -> bool:
+    x = found.x
+    if found.cost_name in _LINES or len(x) < 3 or x[0] <= 0:
+        return False
+    middle = x[len(x) // 2]
+    return bool(x[-1] >= 10 * x[0] and middle - x[0] < _CROWDED * (x[-1] - x[0]))
 
 
 def _counted(count: int) -> str:
@@ -115,10 +127,13 @@ def _add_effects(made: Any, found: "Segmentation") -> None:
         showlegend=False,
         name="changes",
     )
-    apart = float(np.diff(x).min(initial=np.inf) / max(found.x[-1] - found.x[0], np.finfo(float).tiny))
+    log = _on_log_axis(found)
+    shown, axis = (np.log10(x), np.log10(found.x)) if log else (x, found.x)
+    apart = float(np.diff(shown).min(initial=np.inf) / max(axis[-1] - axis[0], np.finfo(float).tiny))
     if apart < _SIZE:
         return
-    for at, p, lines in zip(x, found.p_values, told, strict=True):
+    # An annotation on a logarithmic axis is placed by the logarithm.
+    for at, p, lines in zip(shown, found.p_values, told, strict=True):
         # Of several features only that something changed: which of them is told on hovering.
         if apart < _WHOLE:
             label = [line.split(" (")[0].rsplit(" ", 1)[1] for line in lines[:1]]
