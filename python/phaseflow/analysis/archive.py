@@ -312,9 +312,9 @@ class Archive:
         polars.DataFrame
             One row a token, by run and probe, the surest first: run, probe, example, token_index, the token's id, its
             ``text``, the 16 tokens in front of it (``context``) and the 8 behind (``following``), where the probe has a
-            vocabulary, ``repeat_length`` (of the longest passage
-            ending with this token that stood earlier in the example; from 2 on an induction head can know it), and the
-            columns of :func:`phaseflow.token_changes`. A probe with fewer than 16 checkpoints in that span has no rows.
+            vocabulary, ``repeat_length`` (of the longest passage ending with this token that stood earlier in the
+            example; from 2 on an induction head can know it), and the columns of :func:`phaseflow.token_changes`. A
+            probe with fewer than 16 checkpoints in that span has no rows.
         """
         return self._token_changes(fdr, first_step, seed).changes
 

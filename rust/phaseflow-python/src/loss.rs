@@ -304,12 +304,6 @@ impl TokenNull {
         PyArray1::from_iter(py, statistics.as_array().iter().map(|&statistic| self.0.p_value(statistic)))
     }
 
-    /// One over the degrees of freedom of the noise, 0 where it is normal.
-    #[getter]
-    fn tails(&self) -> f64 {
-        self.0.tails
-    }
-
     /// For each ramp the share of chance findings placed there.
     #[getter]
     fn placed<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {

@@ -52,8 +52,7 @@ pub fn losses(
     done: &AtomicU64,
     cancel: &Cancel,
 ) -> Result<Vec<Result<Losses>>> {
-    let scans: Vec<Result<Scan<'_>>> =
-        tensors.iter().map(|&(tensor, tokens)| Scan::new(tensor, tokens, keep)).collect();
+    let scans: Vec<Result<Scan<'_>>> = tensors.iter().map(|&(tensor, tokens)| Scan::new(tensor, tokens)).collect();
     let units: Vec<(&Scan<'_>, usize)> =
         scans.iter().flatten().flat_map(|scan| (0..scan.tasks).map(move |task| (scan, task))).collect();
     let longest = units.iter().map(|(scan, task)| scan.bytes(*task).len()).max().unwrap_or(1);
@@ -65,7 +64,7 @@ pub fn losses(
         }
         let (scan, task) = units[at];
         scan.take_in(task, scan.sums(task, room, cancel));
-        if scan.once {
+        if !(keep || scan.cached) {
             scan.tensor.forget(scan.bytes(task));
         }
         done.fetch_add(scan.bytes(task).len() as u64, Ordering::Relaxed);
@@ -86,8 +85,6 @@ struct Scan<'a> {
     /// 0 where it is computed through its map.
     tasks: usize,
     cached: bool,
-    /// What is read of it is not to stay in the system's cache.
-    once: bool,
     pivot: OnceLock<Vec<f64>>,
     sums: Mutex<Joined>,
 }
@@ -102,7 +99,7 @@ struct Joined {
 }
 
 impl<'a> Scan<'a> {
-    fn new(tensor: &'a StoredTensor, tokens: Option<InContext>, keep: bool) -> Result<Self> {
+    fn new(tensor: &'a StoredTensor, tokens: Option<InContext>) -> Result<Self> {
         let &[batch, context] = tensor.shape() else {
             let got = tensor.shape().len();
             return Err(Error::WrongRank { argument: "per_token_loss", expected: "(batch, pos)", got });
@@ -115,7 +112,6 @@ impl<'a> Scan<'a> {
         };
         let windows = tokens.map(|tokens| tokens.windows(context)).transpose()?;
         let in_blocks = (1..=LARGEST_BLOCK).contains(&(ROWS * context * dtype.size()));
-        let cached = tensor.is_cached();
         Ok(Self {
             tensor,
             dtype,
@@ -123,8 +119,7 @@ impl<'a> Scan<'a> {
             context,
             windows,
             tasks: if in_blocks { batch.div_ceil(TASK) } else { 0 },
-            cached,
-            once: !(keep || cached),
+            cached: tensor.is_cached(),
             pivot: OnceLock::new(),
             sums: Mutex::default(),
         })

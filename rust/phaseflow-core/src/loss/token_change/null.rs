@@ -37,8 +37,6 @@ pub struct Null {
     pub placed: Vec<f64>,
     /// Where the continued tail begins, and its mean excess.
     tail: (f64, f64),
-    /// One over the degrees of freedom of the noise, which is Student's t; 0 where it is normal.
-    pub tails: f64,
 }
 
 /// What simulated tokens are like.
@@ -87,7 +85,7 @@ impl Grid {
         }
         let many: f64 = placed.iter().sum();
         placed.iter_mut().for_each(|count| *count /= many);
-        Ok(Null { statistics, placed, tail: (start, excess), tails: population.tails })
+        Ok(Null { statistics, placed, tail: (start, excess) })
     }
 
     /// What tokens are like whose estimates are `wander` and whose noise has these tails.
