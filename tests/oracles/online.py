@@ -1,5 +1,7 @@
 """Online detection the slow way: every segmentation of the samples so far, each segment's evidence from its definition."""
 
+import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +28,7 @@ def log_evidence(observation, prior, x, y, before=None):
         design = np.stack(columns, axis=1)
         shape = np.eye(n) + design @ np.diag(1 / np.array(precision)) @ design.T
         if observation == "autoregressive":  # the samples of the design are those explained: one at a time
-            return _one_by_one(y, design, np.array(precision), prior)
+            return sum(line_predictives(y, previous, prior))
         scale = prior["beta"] / prior["alpha"] * shape
         return stats.multivariate_t.logpdf(y, np.full(n, prior["mean"]), scale, df=2 * prior["alpha"])
     if observation == "student":
@@ -44,19 +46,49 @@ def log_evidence(observation, prior, x, y, before=None):
     return betaln(alpha + y.sum(), beta + n - y.sum()) - betaln(alpha, beta)
 
 
-def _one_by_one(y, design, precision, prior):
-    """Sample after sample, each given those before it: the whole posterior anew every time."""
-    log = 0.0
-    for k in range(len(y)):
-        rows = design[:k]
-        scatter = np.diag(precision) + rows.T @ rows
-        start = np.array([prior["mean"], 0.0])
-        mean = np.linalg.solve(scatter, precision * start + rows.T @ y[:k])
-        beta = prior["beta"] + 0.5 * (y[:k] @ y[:k] + start @ (precision * start) - mean @ scatter @ mean)
-        alpha = prior["alpha"] + k / 2
-        spread = beta / alpha * (1 + design[k] @ np.linalg.solve(scatter, design[k]))
-        log += stats.t.logpdf(y[k], 2 * alpha, design[k] @ mean, np.sqrt(spread))
-    return log
+def line_predictives(y, regressor, prior):
+    """Log density of each sample given those before it, of a line in the regressor: normal equations in exact fractions."""
+    kappa, slope_kappa, mean, alpha, beta = (
+        Fraction(float(prior[name])) for name in ("kappa", "slope_kappa", "mean", "alpha", "beta")
+    )
+    p, q, r, u, v = kappa, Fraction(0), slope_kappa, kappa * mean, Fraction(0)
+    for x, value in zip(map(Fraction, map(float, regressor)), map(Fraction, map(float, y)), strict=True):
+        determinant = p * r - q * q
+        level, slope = (r * u - q * v) / determinant, (p * v - q * u) / determinant
+        spread = 1 + (r - 2 * q * x + p * x * x) / determinant
+        square = (value - level - slope * x) ** 2 / spread / 2
+        a = float(alpha)
+        yield (
+            math.lgamma(a + 0.5) - math.lgamma(a) - 0.5 * math.log(2 * math.pi)
+            - 0.5 * _log(beta * spread) - (a + 0.5) * _log1p(square / beta)
+        )  # fmt: skip
+        alpha, beta = alpha + Fraction(1, 2), beta + square
+        p, q, r, u, v = p + 1, q + x, r + x * x, u + value, v + x * value
+
+
+def _log(number):
+    return math.log(number.numerator) - math.log(number.denominator)
+
+
+def _log1p(number):
+    return math.log1p(number) if number < 1 else _log(1 + number)
+
+
+def line_start_posterior(observation, prior, x, y, expected_length):
+    """Probability of every start of the last segment, and the log evidence: the recursion over exact predictives."""
+    n, hazard = len(y), 1 / expected_length
+    before = np.r_[prior["mean"], y[:-1]]
+    predictives = []
+    for start in range(n):
+        since = x[start:] - x[start] if observation == "linear" else before[start:] - prior["mean"]
+        predictives.append([*[np.nan] * start, *line_predictives(y[start:], since, prior)])
+    logs = np.full(n, -np.inf)
+    for sample in range(n):
+        ended = np.logaddexp.reduce(logs[:sample]) + np.log(hazard) if sample else 0.0
+        logs[:sample] += np.log1p(-hazard) + np.array([predictives[start][sample] for start in range(sample)])
+        logs[sample] = ended + predictives[sample][sample]
+    evidence = np.logaddexp.reduce(logs)
+    return np.exp(logs - evidence), evidence
 
 
 def _weighted(y, prior):

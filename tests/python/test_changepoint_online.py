@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import phaseflow as pf
 import phaseflow.exceptions
-from oracles.online import log_evidence, poisson_evidence_by_quadrature, start_posterior
+from oracles.online import line_start_posterior, log_evidence, poisson_evidence_by_quadrature, start_posterior
 from phaseflow import _core
+from phaseflow.changepoint.prior import default_prior
 from shared_data import shared
 
 PRIORS = {
@@ -97,6 +98,48 @@ def test_the_posterior_is_the_sum_over_all_segmentations(observation, seed, n_sa
     assert probabilities == pytest.approx(expected[starts], rel=1e-8, abs=1e-14)
     assert expected.sum() == pytest.approx(expected[starts].sum())
     assert detector.log_evidence == pytest.approx(evidence, rel=1e-9, abs=1e-9)
+
+
+def hostile_samples():
+    random = np.random.default_rng(4)
+    noise, zeros = random.normal(0, 1, 40), np.zeros(25)
+    return {
+        "noise": noise,
+        "zeros": np.zeros(40),
+        "sevens": np.full(40, 7.0),
+        "zeros, then ones": np.r_[zeros, np.ones(15)],
+        "zeros, then noise": np.r_[zeros, noise[:15]],
+        "zeros, then noise about 1e8": np.r_[zeros, 1e8 + noise[:15]],
+        "zeros, then a walk": np.r_[zeros, np.cumsum(noise[:15])],
+        "noise about 1e8": 1e8 + noise,
+        "noise, then about 1e8": np.r_[noise[:25], 1e8 + noise[25:]],
+        "noise of 1e-130": 1e-130 * noise,
+        "noise of 1e130": 1e130 * noise,
+        "all of 1e-300": np.full(40, 1e-300),
+    }
+
+
+@pytest.mark.parametrize("observation", ["linear", "autoregressive"])
+@pytest.mark.parametrize("samples", list(hostile_samples()))
+def test_lines_keep_their_digits_where_covariances_cancel(observation, samples):
+    y, x = hostile_samples()[samples], np.arange(40.0)
+    prior = default_prior(observation, x[:20], y[:20])
+    detector = runs(observation, prior, 250.0)
+    for sample in zip(x, y, strict=True):
+        detector.update(*sample)
+    expected, evidence = line_start_posterior(observation, prior, x, y, 250.0)
+    starts, probabilities = detector.posterior()
+    assert starts.tolist() == list(range(40))
+    # About 1e8 a double has eight digits behind the point.
+    assert probabilities == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert detector.log_evidence == pytest.approx(evidence, rel=1e-12, abs=1e-7)
+
+
+@pytest.mark.parametrize("observation", ["normal", "student", "linear", "autoregressive"])
+@pytest.mark.parametrize("after", [1.0, 1e8, 1e100])
+def test_what_follows_exact_zeros_is_a_change_however_large(observation, after):
+    first, *_ = fed(pf.OnlineDetector(observation), np.repeat([0.0, after], 40))
+    assert (first.began, first.size) == (40, after)
 
 
 @pytest.mark.parametrize("observation", list(PRIORS))
@@ -241,9 +284,19 @@ def test_values_whose_squares_are_no_numbers_are_refused_when_the_prior_is_made(
     detector, y = pf.OnlineDetector(warm_up=8), unit * step(8, 4, 5.0)
     assert fed(detector, y[:7]) == []
     before = detector.state()
-    with pytest.raises(pf.exceptions.ParameterError, match=r"value varies by .* in another unit"):
+    with pytest.raises(pf.exceptions.ParameterError, match=r"value (is up to|varies by) .* in another unit"):
         detector.update(7.0, y[7])
     assert detector.state() == before
+
+
+@pytest.mark.parametrize("observation", ["normal", "student", "level", "linear", "autoregressive"])
+def test_an_axis_or_constant_whose_squares_are_no_numbers_is_refused_by_name(observation):
+    with pytest.raises(pf.exceptions.ParameterError, match=r"value is up to 1e\+300 in size in the first 20 samples"):
+        fed(pf.OnlineDetector(observation), np.full(20, 1e300))
+    assert not fed(pf.OnlineDetector(observation), np.full(60, 1e-300))
+    if observation == "linear":
+        with pytest.raises(pf.exceptions.ParameterError, match=r"x spans 1.9e\+201 in the first 20 samples"):
+            fed(pf.OnlineDetector(observation), np.ones(20), 1e200 * np.arange(20))
 
 
 def test_a_change_prints_as_a_sentence():

@@ -12,7 +12,7 @@ from phaseflow.changepoint.prior import check_sample, default_prior, fixed_prior
 from phaseflow.changepoint.student import student_quantile
 from phaseflow.exceptions import ParameterError
 
-_VERSION = 1
+_VERSION = 2  # 1 held the covariance of a line
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,29 @@ def default_prior(observation: str, x: NDArray[np.float64], values: NDArray[np.f
     if observation == "student":
         prior["freedom"] = _FREEDOM
     if observation == "linear":
-        prior["slope_kappa"] = _LEVEL_SAMPLES * float(x[-1] - x[0]) ** 2
+        prior["slope_kappa"] = _LEVEL_SAMPLES * _span(x) ** 2
     if observation == "autoregressive":
         prior["slope_kappa"] = noise / _CORRELATION**2
     return prior
 
 
+def _span(x: NDArray[np.float64]) -> float:
+    span = float(x[-1] - x[0])
+    if not _TINY < span < _HUGE:
+        raise ParameterError(
+            f"x spans {span:.3g} in the first {len(x)} samples, expected {_TINY:g} to {_HUGE:g}, whose squares double "
+            "precision holds; pass x in another unit"
+        )
+    return span
+
+
 def _noise_variance(x: NDArray[np.float64], values: NDArray[np.float64], *, lines: bool) -> float:
+    largest = float(np.abs(values).max())
+    if largest >= _HUGE / _ROUNDING:
+        raise ParameterError(
+            f"value is up to {largest:.3g} in size in the first {len(values)} samples, expected below "
+            f"{_HUGE / _ROUNDING:g}, so that double precision can square its noise; pass the values in another unit"
+        )
     if lines:
         left = (x[2:] - x[1:-1]) / (x[2:] - x[:-2])
         right = 1 - left
@@ -59,7 +75,6 @@ def _noise_variance(x: NDArray[np.float64], values: NDArray[np.float64], *, line
     else:
         differences = np.diff(values) / math.sqrt(2)
     deviation = float(np.median(np.abs(differences))) / _MEDIAN_OF_NORMAL or _root_mean_square(differences)
-    largest = float(np.abs(values).max())
     if deviation == 0:  # Samples that are all alike know their noise to a part in a million.
         deviation = max(1e-6 * largest, _LEAST_OF_ZEROS)
     elif not _TINY < deviation < _HUGE:

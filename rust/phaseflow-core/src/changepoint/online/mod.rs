@@ -1,6 +1,7 @@
 //! Changes noticed while the samples come in: Bayesian online detection.
 
 mod announce;
+mod line;
 mod log_gamma;
 mod moments;
 mod observation;

@@ -18,6 +18,7 @@
 
 use std::f64::consts::PI;
 
+use super::line::Line;
 use super::log_gamma::log_gamma;
 use crate::changepoint::names::lookup;
 use crate::{Error, Result};
@@ -107,9 +108,9 @@ impl Observation {
                 known = value("freedom")?;
             }
             Family::Linear | Family::Autoregressive => {
-                // Mean and slope, their covariance over the noise variance (00, 01, 11), alpha, beta.
-                let (level, slope) = (1.0 / value("kappa")?, 1.0 / value("slope_kappa")?);
-                fresh = [value("mean")?, 0.0, level, 0.0, slope, value("alpha")?, value("beta")?];
+                // A `Line`, alpha, beta.
+                let (weight, squares) = (value("kappa")?, value("slope_kappa")?);
+                fresh = [value("mean")?, weight, 0.0, 0.0, squares, value("alpha")?, value("beta")?];
             }
             _ => {
                 names.iter().zip(&mut fresh).try_for_each(|(name, number)| value(name).map(|value| *number = value))?
@@ -176,21 +177,12 @@ impl Observation {
                 -0.5 * ((2.0 * PI * variance).ln() + distance * distance / variance)
             }
             Family::Linear | Family::Autoregressive => {
-                let [level, slope, v00, v01, v11, alpha, beta] = *known;
-                let (a, b) = (v00 + v01 * x, v01 + v11 * x);
-                let spread = 1.0 + a + b * x;
-                let distance = value - level - slope * x;
-                let gain = distance / spread;
-                after = [
-                    level + a * gain,
-                    slope + b * gain,
-                    v00 - a * a / spread,
-                    v01 - a * b / spread,
-                    v11 - b * b / spread,
-                    alpha + 0.5,
-                    beta + 0.5 * distance * gain,
-                ];
-                log_student(alpha, beta * spread, distance)
+                let [middle, weight, centre, slope, squares, alpha, beta] = *known;
+                let (line, surprise) = Line { middle, weight, centre, slope, squares }.with(x, value);
+                let square = surprise.distance * surprise.distance;
+                after =
+                    [line.middle, line.weight, line.centre, line.slope, line.squares, alpha + 0.5, beta + 0.5 * square];
+                log_student(alpha, beta, surprise.distance) - 0.5 * surprise.log_spread
             }
             Family::Poisson => {
                 let [alpha, beta, ..] = *known;
@@ -214,8 +206,10 @@ impl Observation {
 /// Log density at `distance` from the middle of Student's t with `2 alpha` degrees of freedom and squared scale
 /// `spread / alpha`.
 fn log_student(alpha: f64, spread: f64, distance: f64) -> f64 {
-    let square = 0.5 * distance / spread * distance;
-    log_gamma(alpha + 0.5) - log_gamma(alpha) - 0.5 * (2.0 * PI * spread).ln() - (alpha + 0.5) * square.ln_1p()
+    let root = distance / (2.0 * spread).sqrt();
+    // Squared it is no number where a sample of 1e8 follows zeros, whose noise is taken for 1e-150.
+    let tail = if root.abs() < 1e100 { (root * root).ln_1p() } else { 2.0 * root.abs().ln() };
+    log_gamma(alpha + 0.5) - log_gamma(alpha) - 0.5 * (2.0 * PI * spread).ln() - (alpha + 0.5) * tail
 }
 
 #[cfg(test)]
