@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from phaseflow import _core
+from phaseflow.changepoint.online_state import opened, sealed
 from phaseflow.changepoint.prior import check_sample, default_prior, fixed_prior
 from phaseflow.changepoint.student import student_quantile
 from phaseflow.exceptions import ParameterError
-
-_VERSION = 2  # 1 held the covariance of a line
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,10 @@ class OnlineDetector:
 
     Notes
     -----
+    It may be pickled and copied between any two samples, by itself or in a trainer's checkpoint: the copy goes on with
+    the same answers, to the bit. :meth:`state` and :meth:`from_state` do the same without pickle. What was made by
+    another version of phaseflow, cut short or changed is refused with a :class:`ParameterError`.
+
     The samples of a segment are taken to be independent: a smooth decay is no sequence of levels, and is announced as
     several changes. Use ``"linear"`` with the logs of step and loss, or a score that is flat until it jumps. Nor has
     normal noise wild samples: one at 6 standard deviations passes for a segment in a quarter of cases with
@@ -210,17 +213,21 @@ class OnlineDetector:
         if math.isnan(value):
             return None
         if self._prior is not None:
-            return self._taken(x, value)
+            change = self._change(self._runs, x, value)
+            self.changes += [change] if change else []
+            return change
         check_sample(self._options["observation"], x, value, self._waiting[-1][0] if self._waiting else -math.inf)
         waiting = [*self._waiting, (x, value)]
         if len(waiting) < self._options["warm_up"]:
             self._waiting = waiting
             return None
-        self._prior = default_prior(self._options["observation"], *np.array(waiting).T)
-        self._runs = self._started(self._prior)
-        found = [self._taken(*sample) for sample in waiting]
-        self._waiting = []
-        return next((change for change in reversed(found) if change), None)
+        prior = default_prior(self._options["observation"], *np.array(waiting).T)
+        runs = self._started(prior)
+        found = [self._change(runs, *sample) for sample in waiting]
+        self._prior, self._runs, self._waiting = prior, runs, []
+        changes = [change for change in found if change]
+        self.changes += changes
+        return changes[-1] if changes else None
 
     @property
     def probability(self) -> float:
@@ -233,51 +240,73 @@ class OnlineDetector:
         return None if self._prior is None else dict(self._prior)
 
     def state(self) -> dict[str, Any]:
-        """All there is to know, as plain numbers, strings, lists and dicts that JSON keeps to the bit."""
+        """All there is to know, as plain numbers, strings, lists and dicts that JSON keeps to the bit.
+
+        For files that others read, and for checkpoints loaded with ``weights_only=True``. Where pickles are at home,
+        pickle or copy the detector itself: that is the same.
+        """
         since, numbers = self._runs.store()
-        return {
-            "version": _VERSION,
-            "options": dict(self._options),
-            "prior": self.prior,
-            "waiting": [list(sample) for sample in self._waiting],
-            "changes": [asdict(change) for change in self.changes],
-            "since": since,
-            "runs": numbers if self._runs.count else None,
-        }
+        return sealed(
+            {
+                "options": dict(self._options),
+                "prior": self.prior,
+                "waiting": [list(sample) for sample in self._waiting],
+                "changes": [asdict(change) for change in self.changes],
+                "since": since,
+                "runs": numbers if self._runs.count else None,
+            }
+        )
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "OnlineDetector":
-        """The detector that gave this :meth:`state`; the next sample finds it as it was.
+        """The detector that gave this :meth:`state`; the next sample finds it as it was, and so do all after it.
 
         Raises
         ------
         ParameterError
-            A state of another version, or one that was changed.
+            A state of another version, of something else, cut short, or changed in any number.
         """
-        if state.get("version") != _VERSION:
-            raise ParameterError(f"state has version {state.get('version')}, expected {_VERSION}: that of state()")
-        detector = cls(**state["options"], prior=state["prior"])
-        detector._waiting = [(x, value) for x, value in state["waiting"]]
-        detector.changes = [OnlineChange(**change) for change in state["changes"]]
-        if state["runs"] is not None:
-            detector._runs.restore(state["since"], state["runs"])
-        return detector
+
+        def make(state: Mapping[str, Any]) -> "OnlineDetector":
+            return cls(**state["options"], prior=state["prior"])._going_on(state)
+
+        return opened(state, make, cls.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_options", "_prior", "_waiting", "_runs", "changes")
+        return {"state": self.state(), "attributes": {name: of for name, of in vars(self).items() if name not in own}}
+
+    def __setstate__(self, pickled: Any) -> None:
+        def make(state: Mapping[str, Any]) -> "OnlineDetector":
+            OnlineDetector.__init__(self, **state["options"], prior=state["prior"])
+            return self._going_on(state)
+
+        pickled = pickled if isinstance(pickled, Mapping) else {}
+        opened(pickled.get("state"), make, OnlineDetector.state)
+        vars(self).update(pickled.get("attributes", {}))
+
+    def _going_on(self, state: Mapping[str, Any]) -> "OnlineDetector":
+        """After what the state has seen, where nothing was seen yet."""
+        self._waiting = [(float(x), float(value)) for x, value in state["waiting"]]
+        self.changes = [OnlineChange(**{name: float(of) for name, of in change.items()}) for change in state["changes"]]
+        since, runs = state["since"], state["runs"]
+        if runs is not None:
+            self._runs.restore(since, runs)
+        return self
 
     def _started(self, prior: Mapping[str, float]) -> _core.OnlineRuns:
         names = ("expected_length", "least", "most", "certainty", "min_size", "level")
         options = {name: self._options[name] for name in names}
         return _core.OnlineRuns(self._options["observation"], list(prior.items()), **options)
 
-    def _taken(self, x: float, value: float) -> OnlineChange | None:
-        found = self._runs.update(x, value)
+    def _change(self, runs: _core.OnlineRuns, x: float, value: float) -> OnlineChange | None:
+        found = runs.update(x, value)
         if found is None:
             return None
         _, began, lower, upper, probability, before, after = found
         size = after[1] - before[1]
         half = _half_width(before, after, self._options["level"])
-        change = OnlineChange(began, lower, upper, x, probability, before[1], after[1], size, size - half, size + half)
-        self.changes.append(change)
-        return change
+        return OnlineChange(began, lower, upper, x, probability, before[1], after[1], size, size - half, size + half)
 
 
 def _half_width(before: tuple[float, float, float], after: tuple[float, float, float], level: float) -> float:

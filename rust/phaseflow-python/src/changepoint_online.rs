@@ -97,10 +97,10 @@ impl OnlineRuns {
         (self.watch.from, self.runs.store())
     }
 
-    /// Takes the place of all samples so far.
+    /// Takes the place of all samples so far; on an error nothing has changed.
     fn restore(&mut self, py: Python<'_>, since: usize, numbers: Vec<f64>) -> PyResult<()> {
-        self.runs = self.runs.clone().restore(&numbers).map_err(|error| to_python(py, error))?;
-        self.watch.from = since;
+        let restored = self.runs.clone().restore(&numbers).and_then(|runs| Ok((self.watch.since(since, &runs)?, runs)));
+        (self.watch, self.runs) = restored.map_err(|error| to_python(py, error))?;
         Ok(())
     }
 }

@@ -50,6 +50,15 @@ impl Watch {
         Ok(self)
     }
 
+    /// As it was once an announcement, if any, had made `sample` the first that is new to these runs.
+    pub fn since(self, sample: usize, runs: &RunLengths) -> Result<Self> {
+        if !(1..=runs.count()).contains(&sample) {
+            let expected = format!("1 to {}, the samples that it has seen", runs.count());
+            return Err(Error::OutOfRange { argument: "since", expected, got: sample.to_string() });
+        }
+        Ok(Self { from: sample, ..self })
+    }
+
     fn news(self, runs: &RunLengths) -> impl Iterator<Item = &Start> {
         // The first segment is no change.
         let old_enough = move |start: &&Start| start.sample + runs.settings.min_size <= runs.count;

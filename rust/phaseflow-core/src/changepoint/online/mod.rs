@@ -7,6 +7,7 @@ mod moments;
 mod observation;
 mod posterior;
 mod run_length;
+mod stored;
 
 pub use announce::{Change, Watch};
 pub use moments::Moments;

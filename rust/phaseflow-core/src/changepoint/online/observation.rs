@@ -124,6 +124,19 @@ impl Observation {
         self.fresh
     }
 
+    /// Whether samples of this family can have left this of a segment: all numbers, and those above 0 that must be.
+    pub(super) fn may_know(&self, known: &Known) -> bool {
+        let (above, used): (&[usize], usize) = match self.family {
+            Family::Normal | Family::Student => (&[1, 2, 3], 4),
+            Family::Level => (&[1], 2),
+            Family::Linear | Family::Autoregressive => (&[1, 4, 5, 6], SIZE),
+            Family::Poisson | Family::Bernoulli => (&[0, 1], 2),
+        };
+        known.iter().all(|number| number.is_finite())
+            && above.iter().all(|&index| known[index] > 0.0)
+            && known[used..].iter().all(|&number| number == 0.0)
+    }
+
     /// What a sample is regressed on: x since the segment's first sample, or how far the sample before lay from the
     /// prior's mean (not at all for the first of all, whose `before` is NaN).
     pub(super) fn regressor(&self, since: f64, before: f64) -> f64 {

@@ -15,7 +15,7 @@
 //! time of a sample do not grow.
 
 use super::moments::Moments;
-use super::observation::{Known, Observation, SIZE};
+use super::observation::{Known, Observation};
 use crate::{Error, Result};
 
 /// Parameters of the recursion.
@@ -50,19 +50,16 @@ pub(super) struct Start {
 /// The posterior after the samples so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunLengths {
-    observation: Observation,
+    pub(super) observation: Observation,
     pub(super) settings: Settings,
     pub(super) starts: Vec<Start>,
     /// Samples so far.
     pub(super) count: usize,
     pub(super) last_x: f64,
-    last_value: f64,
+    pub(super) last_value: f64,
     pub(super) since: Moments,
-    log_evidence: f64,
+    pub(super) log_evidence: f64,
 }
-
-/// Numbers that one start is stored as.
-const STORED: usize = 4 + SIZE + 6;
 
 impl RunLengths {
     /// Before any sample.
@@ -162,7 +159,10 @@ impl RunLengths {
         if !(evidence.is_finite() && finite && since.squares.is_finite()) {
             return Err(Error::OutOfRange {
                 argument: "value",
-                expected: "a number whose probability under the prior and the samples so far is above 0".into(),
+                expected:
+                    "a number whose probability under the prior and the samples so far double precision can tell \
+                           from 0: leave it out, pass a wider prior, or all values in another unit"
+                        .into(),
                 got: format!("{value:e}"),
             });
         }
@@ -176,7 +176,7 @@ impl RunLengths {
     fn drop_the_unlikely(&self, starts: &mut Vec<Start>) {
         let before = starts.len();
         let least = self.settings.least.ln();
-        starts.retain(|start| start.log >= least);
+        starts.retain(|start| start.log >= least && start.log > f64::NEG_INFINITY);
         if let Some(surplus @ 1..) = starts.len().checked_sub(self.settings.most) {
             let mut logs: Vec<f64> = starts.iter().map(|start| start.log).collect();
             let (unlikelier, &mut bound, _) = logs.select_nth_unstable_by(surplus - 1, f64::total_cmp);
@@ -197,56 +197,6 @@ impl RunLengths {
     pub(super) fn mark(&mut self, sample: usize) {
         let Some(marked) = self.starts.iter().find(|start| start.sample == sample).copied() else { return };
         self.since = marked.after;
-    }
-
-    /// All that changes with the samples, as numbers: totals, then every start.
-    pub fn store(&self) -> Vec<f64> {
-        let three = |moments: Moments| [moments.count, moments.mean, moments.squares];
-        let mut numbers = vec![self.count as f64, self.last_x, self.last_value, self.log_evidence];
-        numbers.extend(three(self.since));
-        for start in &self.starts {
-            numbers.extend([start.sample as f64, start.x, start.x_before, start.log]);
-            numbers.extend(start.known);
-            numbers.extend(three(start.before));
-            numbers.extend(three(start.after));
-        }
-        numbers
-    }
-
-    /// The state that [`RunLengths::store`] gave, with the same observation and settings.
-    pub fn restore(mut self, numbers: &[f64]) -> Result<Self> {
-        let broken = || Error::OutOfRange {
-            argument: "state",
-            expected: "the numbers that state() gave".into(),
-            got: format!("{} numbers", numbers.len()),
-        };
-        let three = |numbers: &[f64]| Moments { count: numbers[0], mean: numbers[1], squares: numbers[2] };
-        let (totals, starts) = numbers.split_at_checked(7).ok_or_else(broken)?;
-        let whole = |number: f64| number >= 0.0 && number.fract() == 0.0 && number < 9e15;
-        let samples_in_order = starts.chunks_exact(STORED).all(|start| whole(start[0]) && start[0] < totals[0]);
-        if !whole(totals[0]) || !starts.len().is_multiple_of(STORED) || !samples_in_order {
-            return Err(broken());
-        }
-        (self.count, self.last_x, self.last_value) = (totals[0] as usize, totals[1], totals[2]);
-        self.log_evidence = totals[3];
-        self.since = three(&totals[4..]);
-        self.starts = starts
-            .chunks_exact(STORED)
-            .map(|numbers| {
-                let mut known = [0.0; SIZE];
-                known.copy_from_slice(&numbers[4..4 + SIZE]);
-                Start {
-                    sample: numbers[0] as usize,
-                    x: numbers[1],
-                    x_before: numbers[2],
-                    log: numbers[3],
-                    known,
-                    before: three(&numbers[4 + SIZE..]),
-                    after: three(&numbers[7 + SIZE..]),
-                }
-            })
-            .collect();
-        Ok(self)
     }
 }
 
