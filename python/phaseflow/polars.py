@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from phaseflow import schema
 from phaseflow.changepoint import detect_many, detect_windows
-from phaseflow.exceptions import DtypeError, MissingExtraError, NotFiniteError, ParameterError, ShapeError
+from phaseflow.changepoint.groups import Groups, have_room
+from phaseflow.changepoint.windows import least_samples
+from phaseflow.exceptions import DtypeError, MissingExtraError, ParameterError, PhaseflowError, ShapeError
 
 __all__ = ["Phase"]
 
@@ -61,6 +63,7 @@ _READ_OFF: Literal["auto"] = "auto"
 
 #: What belongs to the rows of every group beside the series, in lists like it: their axis, their variance.
 Beside = dict[str, pl.Series | None]
+Columns = dict[str, NDArray[np.float64] | None]
 
 
 @pl.api.register_expr_namespace("phase")
@@ -68,6 +71,11 @@ class Phase:
     """The namespace ``phase`` of a numeric expression: one series for every group, in the order of the rows.
 
     A null or NaN is a missing sample; it counts as a row. Sort by step first.
+
+    What is found in a group is a list, empty where it was tested and nothing was found, and null where it could not be
+    tested because it has too few samples: one short run stops no query, and does not pass for a run without a change. A
+    number that cannot be, such as an infinite loss or a step that does not increase, does stop it, with an error that
+    names the group by its rows.
     """
 
     def __init__(self, expr: pl.Expr) -> None:
@@ -89,7 +97,8 @@ class Phase:
             One value a group, repeated for its rows in ``over``: a list, empty where nothing changes, of
             ``changepoint`` (row within the group, from 0, of the first sample of the new segment), ``x`` there,
             ``before``, ``after``, ``size``, ``p_value``, as :func:`phaseflow.detect_many` defines them. ``explode`` and
-            ``unnest`` make it one row a changepoint.
+            ``unnest`` make it one row a changepoint. Null for a group with no room for a change: fewer than two
+            samples, or than two segments of ``min_size`` (of ``n_changepoints`` and one more).
 
         Raises
         ------
@@ -107,14 +116,14 @@ class Phase:
         _check(options, detect_many)
 
         def changepoints(lists: pl.Series, beside: Beside) -> pl.Series:
-            return _as_lists(_detected(lists, beside, options), len(lists), _CHANGEPOINTS)
+            return _as_lists(*_detected(lists, beside, options), _CHANGEPOINTS)
 
         return self._apply({_AXIS: x}, changepoints, _CHANGEPOINTS)
 
     def segment(self, x: str | pl.Expr | None = None, **options: Any) -> pl.Expr:
         """Number of the segment that each row lies in, from 0: as many values as rows.
 
-        Parameters are those of :meth:`changepoints`.
+        Parameters are those of :meth:`changepoints`. A group with no room for a change is one segment, 0.
 
         Examples
         --------
@@ -127,7 +136,7 @@ class Phase:
 
         def numbers(lists: pl.Series, beside: Beside) -> pl.Series:
             starts = _starts(lists)
-            found = _detected(lists, beside, options)
+            found, _ = _detected(lists, beside, options)
             begins = np.zeros(starts[-1] + 1, np.int64)
             begins[starts[found[schema.SERIES].to_numpy()] + found[schema.CHANGEPOINT].to_numpy()] = 1
             total = np.cumsum(begins)[:-1]
@@ -135,9 +144,8 @@ class Phase:
             series = np.repeat(np.arange(len(lists)), sizes)
             # A group's first row begins no segment, so what is counted there was counted before it.
             before = np.repeat(total[starts[:-1][sizes > 0]], sizes[sizes > 0])
-            return _as_lists(
-                pl.DataFrame({schema.SERIES: series, schema.SEGMENT: total - before}), len(lists), _SEGMENTS
-            )
+            numbered = pl.DataFrame({schema.SERIES: series, schema.SEGMENT: total - before})
+            return _as_lists(numbered, np.ones(len(lists), bool), _SEGMENTS)
 
         return self._apply({_AXIS: x}, numbers, _SEGMENTS).explode()
 
@@ -165,7 +173,7 @@ class Phase:
         -------
         polars.Expr
             As :meth:`changepoints`, of ``start``, ``end`` and ``size`` with ``*_lower`` and ``*_upper``, and
-            ``p_value``.
+            ``p_value``. Null for a group with fewer than 12 samples that are not null (or ``2 * flank + 6``).
 
         Raises
         ------
@@ -191,12 +199,18 @@ class Phase:
 
         def windows(lists: pl.Series, beside: Beside) -> pl.Series:
             tables = [pl.DataFrame(schema={schema.SERIES: pl.Int64, **dict.fromkeys(_WINDOW, pl.Float64)})]
-            for members, rows, columns in _alike(lists, beside):
-                known = read_off if given is None else columns[_VARIANCE]
-                found = detect_windows(rows, x=columns[_AXIS], variance=known, **options)
+            groups = _groups(lists, beside)
+            tested = groups.present() >= least_samples(options.get("flank", 3))
+            columns = {_AXIS: groups.x, _VARIANCE: _of_rows("variance", lists, beside[_VARIANCE])}
+            for members, rows, shared in _alike(groups, tested, columns):
+                known = read_off if given is None else shared[_VARIANCE]
+                try:
+                    found = detect_windows(rows, x=shared[_AXIS], variance=known, **options)
+                except PhaseflowError as error:
+                    raise type(error)(f"{error} (in {groups.name(int(members[0]))})") from error
                 series = pl.Series(schema.SERIES, members[found[schema.SERIES].to_numpy()])
                 tables.append(found.with_columns(series))
-            return _as_lists(pl.concat(tables), len(lists), _WINDOWS)
+            return _as_lists(pl.concat(tables), tested, _WINDOWS)
 
         return self._apply({_AXIS: x, _VARIANCE: given}, windows, _WINDOWS)
 
@@ -250,28 +264,31 @@ def _of_rows(argument: str, lists: pl.Series, of: pl.Series | None) -> NDArray[n
     return _numbers(argument, of)
 
 
-def _axis(lists: pl.Series, beside: Beside) -> NDArray[np.float64] | None:
-    axis = _of_rows(schema.X, lists, beside[_AXIS])
-    if axis is not None and np.isnan(axis).any():
-        raise NotFiniteError(f"x has {np.isnan(axis).sum()} nulls or NaNs, expected a number for every row")
-    return axis
+def _groups(lists: pl.Series, beside: Beside) -> Groups:
+    groups = Groups(_starts(lists), _numbers("signal", lists), _of_rows(schema.X, lists, beside[_AXIS]))
+    groups.check()
+    return groups
 
 
-def _detected(lists: pl.Series, beside: Beside, options: dict[str, Any]) -> pl.DataFrame:
-    axis = _axis(lists, beside)
-    return detect_many(_numbers("signal", lists), offsets=_starts(lists), x=axis, **options)
+def _detected(lists: pl.Series, beside: Beside, options: dict[str, Any]) -> tuple[pl.DataFrame, NDArray[np.bool_]]:
+    """The table of :func:`detect_many`, and which groups had room for a change."""
+    groups = _groups(lists, beside)
+    tested = have_room(groups.present(), options)
+    kept = groups.only(tested)
+    found = detect_many(kept.values, offsets=kept.starts, x=kept.x, **options)
+    series = pl.Series(schema.SERIES, np.flatnonzero(tested)[found[schema.SERIES].to_numpy()])
+    return found.with_columns(series), tested
 
 
 def _alike(
-    lists: pl.Series, beside: Beside
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.float64] | None]]]:
+    groups: Groups, tested: NDArray[np.bool_], columns: Columns
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], Columns]]:
     """The groups that share an axis and a variance: which, their rows, and what they share."""
-    starts, values = _starts(lists), _numbers("signal", lists)
-    columns = {_AXIS: _axis(lists, beside), _VARIANCE: _of_rows("variance", lists, beside[_VARIANCE])}
+    starts, values = groups.starts, groups.values
     members: dict[object, list[int]] = {}
     for index, (start, end) in enumerate(pairwise(starts.tolist())):
         shared = tuple(None if of is None else of[start:end].tobytes() for of in columns.values())
-        if end > start:
+        if tested[index]:
             members.setdefault((end - start, shared), []).append(index)
     for group in members.values():
         start, end = starts[group[0]], starts[group[0] + 1]
@@ -279,11 +296,12 @@ def _alike(
         yield np.array(group), rows, {name: None if of is None else of[start:end] for name, of in columns.items()}
 
 
-def _as_lists(table: pl.DataFrame, n_series: int, dtype: pl.List) -> pl.Series:
-    """The rows of each series, without its number, as one list."""
+def _as_lists(table: pl.DataFrame, tested: NDArray[np.bool_], dtype: pl.List) -> pl.Series:
+    """The rows of each series, without its number, as one list; null for those that were not tested."""
     columns = [name for name in table.columns if name != schema.SERIES]
     entry = pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)
     lists = table.group_by(schema.SERIES, maintain_order=True).agg(entry.alias(schema.FOUND))
-    every = pl.DataFrame({schema.SERIES: np.arange(n_series)})
+    every = pl.DataFrame({schema.SERIES: np.arange(len(tested))})
     joined = every.join(lists, on=schema.SERIES, how="left", maintain_order="left")
-    return joined.select(pl.col(schema.FOUND).cast(dtype).fill_null(pl.lit([], dtype=dtype))).to_series()
+    found = pl.col(schema.FOUND).cast(dtype).fill_null(pl.lit([], dtype=dtype))
+    return joined.select(pl.when(pl.Series(tested, dtype=pl.Boolean)).then(found).alias(schema.FOUND)).to_series()

@@ -114,7 +114,9 @@ def test_segments_change_number_at_the_changepoints_of_every_group():
     )
     for (_,), rows in both.group_by("group"):
         starts = np.flatnonzero(np.diff(rows["segment"], prepend=0))
-        assert starts.tolist() == [entry["changepoint"] for entry in rows["found"][0]]
+        found = rows["found"][0]
+        assert (found is None) == (rows["loss"].drop_nulls().len() < 2)
+        assert starts.tolist() == ([] if found is None else [entry["changepoint"] for entry in found])
 
 
 def test_windows_of_groups_are_those_of_detect_windows():
@@ -134,7 +136,7 @@ def test_windows_of_groups_are_those_of_detect_windows():
     assert set(found["run"]) >= {7, 9}
     assert found.drop("run").equals(expected.drop("series"))
     alone = frame.filter(run=8, step=step[0]).clear().select(pl.col("loss").phase.windows())
-    assert alone["loss"].to_list() == [[]]
+    assert alone["loss"].to_list() == [None]
 
 
 def runs_with_errors():
@@ -201,12 +203,123 @@ def test_columns_of_any_number_pass(dtype):
     assert [entry["changepoint"] for entry in found["y"][0]] == [3]
 
 
-def test_columns_without_rows_or_values_have_no_changes():
+def test_columns_without_rows_or_values_cannot_be_tested():
     nothing = pl.DataFrame(schema={"y": pl.Float64})
-    assert nothing.select(pl.col("y").phase.changepoints())["y"].to_list() == [[]]
+    assert nothing.select(pl.col("y").phase.changepoints())["y"].to_list() == [None]
     assert nothing.select(pl.col("y").phase.segment())["y"].drop_nulls().len() == 0
     empty = pl.DataFrame({"y": [None, None]})
-    assert empty.select(pl.col("y").phase.changepoints())["y"].to_list() == [[]]
+    assert empty.select(pl.col("y").phase.changepoints())["y"].to_list() == [None]
+
+
+# Groups that cannot be tested, and groups that are at fault
+
+
+def runs_of(*lengths):
+    """Runs a, b, ... of so many rows, with a drop after the third; steps 1, 2, ... in each."""
+    return pl.DataFrame(
+        {
+            "run": [chr(97 + run) for run, length in enumerate(lengths) for _ in range(length)],
+            "step": [float(step) for length in lengths for step in range(1, length + 1)],
+            "loss": [3.0 if step < 3 else 1.0 for length in lengths for step in range(length)],
+        }
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_windows_of_a_group_that_is_too_short_are_null_and_of_the_others_what_they_are(lazy):
+    random = np.random.default_rng(0)
+    step = np.logspace(1, 4, 60)
+    drop = np.clip((np.log10(step) - 2.5) / 0.3, 0, 1)
+    long, flat = step**-0.3 - 0.4 * drop + random.normal(0, 0.01, 60), step**-0.3 + random.normal(0, 0.01, 60)
+    gaps = np.where(np.arange(60) < 11, long, np.nan)  # 60 rows, 11 samples
+    frame = pl.DataFrame(
+        {
+            "run": ["long"] * 60 + ["short"] * 11 + ["flat"] * 60 + ["gaps"] * 60,
+            "step": np.r_[step, step[:11], step, step],
+            "loss": np.r_[long, long[:11], flat, gaps],
+        }
+    )
+    windows = pl.col("loss").phase.windows("step", simulations=200)
+    found = (frame.lazy() if lazy else frame).group_by("run", maintain_order=True).agg(windows)
+    found = dict((found.collect() if lazy else found).iter_rows())
+    assert found["short"] is None
+    assert found["gaps"] is None
+    assert found["flat"] == []
+    assert found["long"] == pf.detect_windows(long, x=step, simulations=200).drop("series").to_dicts()
+    beside = frame.with_columns(windows.over("run").alias("windows"))
+    assert {run: rows["windows"].to_list()[-1] for (run,), rows in beside.group_by("run")} == found
+
+
+def test_windows_with_wider_flanks_need_more_samples():
+    frame = runs_of(21, 22)
+    found = frame.group_by("run", maintain_order=True).agg(
+        pl.col("loss").phase.windows("step", flank=8, simulations=100)
+    )
+    assert [windows is None for windows in found["loss"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({}, 2),
+        ({"min_size": 3}, 6),
+        ({"jump": 4, "min_size": 3}, 7),
+        ({"cost": "normal"}, 4),
+        ({"cost": "ar", "order": 2}, 8),
+        ({"cost": "clinear", "min_size": 2}, 4),
+        ({"cost": "clinear"}, 3),
+        ({"cost": "l1", "min_size": 4}, 8),
+        ({"n_changepoints": 2, "min_size": 2}, 6),
+        ({"search": "single", "min_size": 3}, 6),
+    ],
+)
+def test_changepoints_are_null_where_there_is_no_room_for_one(options, least):
+    if "n_changepoints" not in options and "search" not in options:
+        # That is where the kernel has none either.
+        pf.detect(np.arange(least) % 3.0, n_changepoints=1, **options)
+        with pytest.raises(pf.exceptions.ParameterError):
+            pf.detect(np.arange(least - 1) % 3.0, n_changepoints=1, **options)
+    frame = runs_of(1, least - 1, least, 30)
+    changepoints = pl.col("loss").phase.changepoints("step", **options)
+    found = frame.group_by("run", maintain_order=True).agg(changepoints)["loss"].to_list()
+    assert [entry is None for entry in found] == [True, True, False, False]
+    alone = frame.filter(run="d").select(changepoints)["loss"].to_list()
+    assert found[3] == alone[0]
+    over = frame.with_columns(changepoints.over("run").alias("found"))
+    assert over.filter(run="b")["found"].to_list() == [None] * (least - 1)
+    segment = frame.select("run", pl.col("loss").phase.segment("step", **options).over("run"))
+    assert set(segment.filter(pl.col("run").is_in(["a", "b"]))["loss"]) == {0}
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"loss": np.inf}, "signal is inf at row 4 of the group of 20 rows, x from 1 to 20"),
+        ({"step": None}, "x is null or NaN at row 4 of the group of 20 rows"),
+        ({"step": np.inf}, "x is inf at row 4 of the group of 20 rows"),
+        ({"step": 4.0}, "x is 4 after 4 in the group of 20 rows, x from 1 to 20"),
+    ],
+)
+@pytest.mark.parametrize("what", ["changepoints", "windows", "segment"])
+def test_a_number_that_cannot_be_is_a_fault_that_names_its_group(what, fault, words):
+    # The third run is at fault in its fifth row; the first is too short to be tested.
+    ((column, value),) = fault.items()
+    wrong = (pl.col("run") == "c") & (pl.int_range(pl.len()).over("run") == 4)
+    frame = runs_of(1, 30, 20).with_columns(pl.when(wrong).then(value).otherwise(column).alias(column))
+    with pytest.raises(Exception, match=words):
+        frame.group_by("run").agg(getattr(pl.col("loss").phase, what)("step"))
+
+
+def test_a_fault_that_the_detector_sees_names_its_group():
+    frame = runs_of(3, 30, 20).with_columns(pl.when(run="c").then(pl.col("step") - 1).otherwise("step").alias("step"))
+    with pytest.raises(Exception, match=r"x.* \(in the group of 20 rows, x from 0 to 19\)"):
+        frame.group_by("run").agg(pl.col("loss").phase.windows("step"))
+
+
+def test_an_option_that_cannot_be_is_refused_though_no_group_can_be_tested():
+    for options in ({"cost": "l3"}, {"min_size": -1}):
+        with pytest.raises(Exception, match=r"l1|min_size is -1"):
+            runs_of(1, 1).group_by("run").agg(pl.col("loss").phase.changepoints(**options))
 
 
 def test_what_it_cannot_do_is_refused_by_name():
@@ -217,7 +330,7 @@ def test_what_it_cannot_do_is_refused_by_name():
     for expression, words in [
         (pl.col("run").phase.changepoints(), "column of String"),
         (pl.col("loss").phase.changepoints(pl.col("step").head(2)), "another number of rows"),
-        (pl.col("loss").phase.changepoints(pl.col("loss")), "nulls or NaNs"),
+        (pl.col("loss").phase.changepoints(pl.col("loss")), "null or NaN"),
         (pl.col("loss").phase.changepoints(cost="l3"), "l2, l1"),
         (pl.col("loss").phase.windows(variance=pl.col("step").head(2)), "variance has another number of rows"),
         (pl.col("loss").phase.windows(variance="run"), "variance is a column of String"),

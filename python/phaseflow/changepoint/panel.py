@@ -40,15 +40,17 @@ def sample_vector(argument: str, value: ArrayLike, of: str, n_samples: int) -> N
 LEAST_SAMPLES = 12
 
 
-def by_present_samples(argument: str, rows: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Series that miss the same checkpoints share a grid; a series with fewer than 12 is refused by name."""
+def by_present_samples(
+    argument: str, rows: NDArray[np.float64], least: int = LEAST_SAMPLES
+) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Series that miss the same checkpoints share a grid; a series with fewer than ``least`` is refused by name."""
     missing = np.isnan(rows)
     present = missing.shape[1] - missing.sum(axis=1)
-    if len(rows) and present.min() < LEAST_SAMPLES:
+    if len(rows) and present.min() < least:
         short = int(present.argmin())
         name = argument if len(rows) == 1 else f"{argument}[{short}]"
         raise ShapeError(
-            f"{name} has {present[short]} along sample, needs at least {LEAST_SAMPLES} that are not NaN: "
+            f"{name} has {present[short]} along sample, needs at least {least} that are not NaN: "
             "leave out what is too short"
         )
     if not missing.any():

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from phaseflow import _core, schema
 from phaseflow.changepoint.arguments import check_counts
 from phaseflow.changepoint.grids import Options, grid, grid_of_curves
-from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
+from phaseflow.changepoint.panel import LEAST_SAMPLES, by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.changepoint.uneven import UnevenPanel
 from phaseflow.discovery import check_rate, discoveries
 from phaseflow.exceptions import UnknownNameError
@@ -174,7 +174,7 @@ def detect_windows(
     limits: dict[str, Any] = {"max_windows": max_windows, "min_size": min_size, "threads": threads}
     p_values = np.ones(len(rows))
     panels, tables = [], []
-    for members, present in by_present_samples("signal", rows):
+    for members, present in by_present_samples("signal", rows, least_samples(flank)):
         x_of_group = steps[present]
         curves = np.ascontiguousarray(rows[np.ix_(members, present)])
         if read_off:
@@ -196,6 +196,11 @@ def detect_windows(
                 tables.append(_still_sure(table, p_values, level))
         p_values = _no_smaller(p_values, level)
     return stretch_table(tables, _COLUMNS, None if fdr is None else discoveries(p_values, fdr))
+
+
+def least_samples(flank: int) -> int:
+    """Fewest samples of a curve that a window is looked for in: room for both flanks and the window."""
+    return max(LEAST_SAMPLES, 2 * flank + 6)
 
 
 def _uneven_panel(
