@@ -2,12 +2,14 @@
 
 python benches/penalty_calibration.py                              # about two minutes on one core
 python benches/penalty_calibration.py --curves 100 --samples 200
-python benches/penalty_calibration.py --noise independent --curves 200 --samples 10 20 50 200 \
+python benches/penalty_calibration.py --noise independent --curves 400 --samples 6 10 15 20 30 50 200 \
     --costs l2 l1 biweight normal variance linear clinear ar rank rbf --record penalty_of_every_cost
+python benches/penalty_calibration.py --noise "Student t 2" --costs l2 l1 biweight rank --record penalty_of_heavy_tails
 
 False alarms: share of signals of nothing but noise in which a changepoint is found, of level (cost l2) or slope
 (clinear) without --costs. Power: share of signals with one step in the middle, of 8 standard errors of the difference
-of the two means (under the noise's true autocorrelation), in which one is found.
+of the two means (under the noise's true autocorrelation; its deviation being that of the middle half of its
+samples), in which one is found.
 """
 
 import argparse
@@ -19,15 +21,16 @@ import phaseflow as pf
 
 PENALTIES = ("aic", "hannan-quinn", "bic", "mbic", "auto")
 STEP = 8.0  # standard errors
+OF_LEVELS = ("l2", "l1", "rank", "biweight", "normal", "rbf")
 WITHOUT_LENGTHS = ("clinear", "biweight")  # whose search does not charge them
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=400, help="simulated signals a row")
-    parser.add_argument("--samples", type=int, nargs="+", default=[50, 200, 1000])
+    parser.add_argument("--samples", type=int, nargs="+", default=[20, 50, 200])
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
-    parser.add_argument("--costs", nargs="+", default=["l2", "clinear"])
+    parser.add_argument("--costs", nargs="+", default=["l2", "l1", "rank", "clinear"])
     parser.add_argument("--min-size", type=int, default=1)
     parser.add_argument("--record", default="penalty_calibration", help="name of the file under benches/record")
     options = parser.parse_args()
@@ -44,7 +47,7 @@ def main():
             for cost in options.costs:
                 known = [name for name in PENALTIES if name != "mbic" or cost not in WITHOUT_LENGTHS]
                 alarms = {name: share(curves, cost, name, options.min_size) for name in known}
-                power = share(curves + step, cost, "auto", options.min_size) if cost == "l2" else None
+                power = share(curves + step, cost, "auto", options.min_size) if cost in OF_LEVELS else None
                 found = {"noise": noise, "samples": n_samples, "cost": cost, **alarms, "power of auto": power}
                 cases.append(found)
                 shown = [f"{alarms[name]:12.3f}" if name in alarms else f"{'':>12}" for name in PENALTIES]
@@ -72,6 +75,12 @@ def with_level(random, shape):
     return random.standard_normal(shape) * np.geomspace(2.0, 0.5, shape[1])
 
 
+def heavy_tails(random, shape):
+    """Student's t with 2 degrees of freedom, which have no variance, over the deviation of their middle half."""
+    return random.standard_t(2, shape) / HEAVY
+
+
+HEAVY = 0.8165 / 0.6745  # quartile of that Student over that of the normal
 NOISE = {
     "independent": autoregressive(0.0),
     "AR(1) 0.3": autoregressive(0.3),
@@ -79,6 +88,7 @@ NOISE = {
     "AR(1) 0.8": autoregressive(0.8),
     "AR(1) 0.9": autoregressive(0.9),
     "with the level": (with_level, 0.0),
+    "Student t 2": (heavy_tails, 0.0),
 }
 
 

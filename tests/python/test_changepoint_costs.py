@@ -96,9 +96,24 @@ def test_criteria_of_likelihoods_charge_in_their_own_unit():
 
 
 def test_the_default_charges_l1_for_normal_noise():
-    found = pf.detect(problem("l1", 3, 50)[1], cost="l1")
+    y = np.random.default_rng(2).standard_normal(50)
+    found = pf.detect(y, cost="l1")
+    assert found.autocorrelation == 0
     density_at_median = 1 / np.sqrt(2 * np.pi * found.noise_variance)
     assert found.penalty == pytest.approx(2 * np.log(50) / (4 * density_at_median))
+
+
+def test_in_noise_that_lasts_the_default_charges_l1_for_the_signs():
+    y = np.random.default_rng(2).standard_normal(300)
+    for i in range(1, 300):
+        y[i] += 0.8 * y[i - 1]
+    found = pf.detect(y, cost="l1")
+    rho = found.autocorrelation
+    assert 0.6 < rho < 0.95
+    # Sign(a) and sign(b) of normal a and b with correlation c have the correlation 2 asin(c) / pi.
+    signs = 1 + 2 * np.sum(2 / np.pi * np.arcsin(rho ** np.arange(1, 1000)))
+    deviation = np.sqrt(found.noise_variance * (1 - rho) / (1 + rho))
+    assert found.penalty == pytest.approx(2 * np.log(300) * signs * np.sqrt(2 * np.pi) * deviation / 4, rel=1e-3)
 
 
 @pytest.mark.parametrize("law", ["normal", "laplace"])

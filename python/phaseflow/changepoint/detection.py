@@ -81,7 +81,9 @@ def detect(
         Exactly so many; ``penalty`` is then not used.
     min_size
         Least samples of a segment; raised to one more than the number of features for ``"normal"`` and
-        ``"variance"``, and to two more than the order for ``"ar"``.
+        ``"variance"``, and to two more than the order for ``"ar"``. Penalty ``"auto"`` believes no shorter segments
+        than four more than the number of features for ``"normal"``, two more for ``"variance"``, and two samples for
+        ``"l1"``.
     jump
         Changepoints are multiples of this.
     width
@@ -121,18 +123,19 @@ def detect(
     Notes
     -----
     BIC, mBIC, AIC and Hannan-Quinn assume independent noise of equal variance, which a learning curve seldom has: in
-    200 samples of AR(1) noise without a change, cost l2, BIC finds one in .78, 1.00, 1.00 and 1.00 of signals at
-    coefficient .3, .5, .8 and .9, and in .78 where the noise falls from 2 to 1/2 along the signal. That is why it is
-    not the default. ``"auto"`` finds one in .06, .06, .09, .12 and .10, and in .01 of signals with independent noise
-    (BIC: .03), and still finds a step of 8 standard errors in .73 to 1.00 (benches/penalty_calibration.py). It fits
+    200 samples of AR(1) noise without a change, cost l2, BIC finds one in .76, .99, 1.00 and 1.00 of signals at
+    coefficient .3, .5, .8 and .9, and in .85 where the noise falls from 2 to 1/2 along the signal. That is why it is
+    not the default. ``"auto"`` finds one in .03, .03, .08, .11 and .10, and in .00 of signals with independent noise
+    (BIC: .05), and still finds a step of 8 standard errors in .75 to 1.00 (benches/penalty_calibration.py). It fits
     AR(1) noise to the variance of differences at lags of 1 to 4 samples, which changes hardly reach, charges BIC in
     the long-run variance ``variance * (1 + rho) / (1 - rho)``, and takes the noise everywhere for as strong as in the
     strongest of up to 8 stretches. Costs that are likelihoods are charged ``(1 + rho) / (1 - rho)`` times as much, and
     "poisson" also by as much as neighbouring counts vary more than Poisson's law lets them. With fewer than 20 samples
-    autocorrelation cannot be told, and "auto" is "bic" but for that: with 10, in independent noise, it finds a change
-    in .2 to .3 of signals, for most costs. Cost "normal" does in .25 of 50 samples too, because a few neighbours that
-    happen to be alike look like a segment without spread; with ``min_size=5`` in .05 (docs/changepoints.md has every
-    cost). The result's ``assumption`` says what was assumed.
+    autocorrelation cannot be told, and noise that lasts is taken for changes. What few samples do to BIC itself "auto"
+    makes up for: it charges no less than for 30, and where the variance is guessed from d differences, as the
+    likelihood of an unknown variance does, ``f (exp(c / f) - 1)`` variances for a charge of c, f = d/3 degrees of
+    freedom. Of 6 to 200 samples of independent noise a change is found in .00 to .07, whatever the cost ("bic": l2 .28
+    to .06, normal .56 to .11; docs/changepoints.md). The result's ``assumption`` says what was assumed.
 
     Counts are taken to vary around a constant rate between changes. Overdispersed ones do (negative binomial: a change
     is found in .07 to .13 of series without one, and charged as Poisson's in .57 to 1). Where the rate itself wanders,
@@ -153,10 +156,10 @@ def detect(
     level, a slope (clinear), both (linear), mean and covariance (normal), covariance (variance), or ``order``
     coefficients and a level (ar) for every feature; for rbf, one more. mBIC charges ``2 ln(n)`` for a place and
     ``ln(length)`` for each parameter of a segment. For the squared costs that unit is the noise variance (ar: the mean
-    square of what one prediction of the whole signal leaves); for l1 half the scale of
-    Laplace noise of that variance, whose likelihood it is, and with "auto" 1.8 times as much, ``sqrt(2 pi) / 4`` of the
-    deviation, which is what a median gains in normal noise; for rbf, as a rule of thumb, half the mean squared distance
-    of neighbours in the kernel's space.
+    square of what one prediction of the whole signal leaves); for l1 half the scale of Laplace noise of that variance,
+    whose likelihood it is, and with "auto" 1.8 times as much, ``sqrt(2 pi) / 4`` of the deviation, which is what a
+    median gains in normal noise, times the long-run variance of its signs; for rbf, as a rule of thumb, half the mean
+    squared distance of neighbours in the kernel's space.
 
     Certainty is that of each changepoint between its neighbours, which are taken as given; that the signal was
     searched for it counts in the p-value and in the interval of the place, not in that of the size. With penalty

@@ -98,6 +98,19 @@ impl CostName {
         }
     }
 
+    /// The least samples of a segment that penalty "auto" believes. Of m normal samples of one feature the variance is by
+    /// chance so small that they gain BIC's `3 ln(n)` with a probability of the order of `n^(-3 (m - 1) / 2m)`; there are n
+    /// places for them, so that with three or fewer the longer the signal the more surely some do. And one sample alone
+    /// gains its distance, which has no bound where tails are heavy.
+    pub(crate) fn least_believed(self, features: usize) -> usize {
+        match self {
+            Self::Normal => 4 + features,
+            Self::Variance => 2 + features,
+            Self::L1 => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether a segment costs the least sum of losses that each see one sample's value alone, not where it lies.
     pub(crate) fn sees_samples_alone(self) -> bool {
         !matches!(self, Self::Linear | Self::ContinuousLinear | Self::Autoregressive)

@@ -16,11 +16,12 @@
 //! Noise that is stronger in one stretch than in others is charged everywhere as in the strongest of up to
 //! [`MOST_STRETCHES`] equal stretches, less what the largest of as many estimates exceeds the rest by in even noise.
 
+use std::f64::consts::FRAC_2_PI;
 use std::sync::OnceLock;
 
 use ndarray::ArrayView2;
 
-use super::penalty::{NORMAL_MEDIAN, variance_of};
+use super::penalty::{Estimate, NORMAL_MEDIAN, variance_of};
 use crate::median::median;
 
 /// Lags that are fitted, at most.
@@ -36,6 +37,8 @@ const LEAST_STRETCH: usize = 20;
 const REJECT: f64 = 3.0;
 /// `E[z^2 | |z| < 3]` of a standard normal deviate.
 const KEPT: f64 = 0.973_3;
+/// Correlations below this are left out of sums over lags.
+const SHORTEST: f64 = 1e-3;
 /// Expected largest of K standard normal deviates, K = 0 to 8.
 const LARGEST: [f64; MOST_STRETCHES + 1] = [0.0, 0.0, 0.564, 0.846, 1.029, 1.163, 1.267, 1.352, 1.424];
 
@@ -48,6 +51,8 @@ pub(crate) struct Lasting {
     pub(crate) long_run: f64,
     /// Long-run variance over variance: what a likelihood of independent samples is too large by.
     pub(crate) inflation: f64,
+    /// Degrees of freedom of the long-run variance where the signal is too short to tell a coefficient, infinite where not.
+    pub(crate) freedom: f64,
 }
 
 /// Memory that one series leaves to the next.
@@ -56,8 +61,15 @@ pub(crate) struct Differences(Vec<f64>);
 
 impl Lasting {
     /// Noise of independent samples.
-    pub(crate) fn not(variance: f64) -> Self {
-        Self { autocorrelation: None, long_run: variance, inflation: 1.0 }
+    pub(crate) fn not(noise: Estimate) -> Self {
+        Self { autocorrelation: None, long_run: noise.variance, inflation: 1.0, freedom: noise.freedom }
+    }
+
+    /// Long-run variance of the signs of normal AR(1) noise, of which `2 / pi asin(rho^lag)` is the correlation at a lag.
+    pub(crate) fn inflation_of_signs(self) -> f64 {
+        let rho = self.autocorrelation.unwrap_or(0.0);
+        let powers = std::iter::successors(Some(rho), |power| Some(power * rho)).take_while(|power| *power > SHORTEST);
+        1.0 + 2.0 * powers.map(|power| FRAC_2_PI * power.asin()).sum::<f64>()
     }
 }
 
@@ -65,12 +77,18 @@ impl Lasting {
 pub(crate) fn lasting_noise(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool) -> Lasting {
     let mut memory = Differences::default();
     let count = signal.ncols().max(1) as f64;
-    let mut mean = Lasting { autocorrelation: Some(0.0), long_run: 0.0, inflation: 0.0 };
+    let mut mean = Lasting { autocorrelation: Some(0.0), long_run: 0.0, inflation: 0.0, freedom: f64::INFINITY };
+    let mut spread = 0.0;
     for column in signal.columns() {
         let found = memory.lasting(x, &column.to_vec(), lines);
         mean.autocorrelation = mean.autocorrelation.zip(found.autocorrelation).map(|(sum, one)| sum + one / count);
         mean.long_run += found.long_run / count;
         mean.inflation += found.inflation / count;
+        spread += (found.long_run / count).powi(2) / found.freedom;
+    }
+    // Of a mean of estimates (Satterthwaite 1946).
+    if spread > 0.0 {
+        mean.freedom = mean.long_run * mean.long_run / spread;
     }
     mean
 }
@@ -96,6 +114,7 @@ impl Differences {
             autocorrelation: Some(rho),
             long_run: variance * inflation * louder(&mut self.0, scale_of, 3.0),
             inflation,
+            freedom: f64::INFINITY,
         }
     }
 

@@ -36,7 +36,7 @@ use super::cost::{Autoregressive, Cost, L1, L2, Linear, Normal, Poisson};
 use super::dispersion::dispersion;
 use super::names::CostName;
 use super::noise::{Lasting, lasting_noise};
-use super::penalty::{Penalty, noise_variance};
+use super::penalty::{Estimate, Penalty, noise_variance};
 use super::prepare::{Prepared, prepare};
 use super::request::Request;
 use super::search::clipped_costs;
@@ -97,7 +97,7 @@ pub(crate) fn lasting_of(request: Request, x: &[f64], signal: ArrayView2<'_, f64
     if request.penalty == Penalty::Auto && request.cost != CostName::Autoregressive {
         lasting_noise(x, signal, lines)
     } else {
-        Lasting::not(0.0)
+        Lasting::not(Estimate::known(0.0))
     }
 }
 

@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 
 use super::names::{CostName, SearchName};
-use super::penalty::Penalty;
+use super::penalty::{Penalty, Worth};
 use super::search::Shape;
 use crate::{Error, Result};
 
@@ -119,9 +119,11 @@ impl Request {
         }
     }
 
-    /// The request with `min_size` at what the cost needs, where the signal is long enough for that.
+    /// The request with `min_size` at what the cost and penalty "auto" need, where the signal is long enough for that.
     pub(crate) fn raised(self, features: usize, n_samples: usize) -> Self {
-        let least = self.cost.least_size(features, self.order).min(n_samples);
+        let auto = self.penalty == Penalty::Auto && self.n_changepoints.is_none();
+        let believed = if auto { self.cost.least_believed(features) } else { 1 };
+        let least = self.cost.least_size(features, self.order).max(believed).min(n_samples);
         Self { min_size: if self.min_size > 0 { self.min_size.max(least) } else { 0 }, ..self }
     }
 
@@ -142,11 +144,14 @@ impl Request {
 
     /// The price of a changepoint for a signal that was divided by `unit`. A criterion charges for parameters in what
     /// `worth` says.
-    pub(crate) fn price(self, features: usize, n_samples: usize, unit: f64, worth: impl FnOnce() -> f64) -> f64 {
+    pub(crate) fn price(self, features: usize, n_samples: usize, unit: f64, worth: impl FnOnce() -> Worth) -> f64 {
         match self.penalty {
             // Once for every power of the unit: the power itself may overflow.
             Penalty::Value(value) => (0..self.cost.dimension()).fold(value, |value, _| value / unit),
             criterion => {
+                // What predictions leave is what BIC is made for.
+                let predicted = self.cost == CostName::Autoregressive && criterion == Penalty::Auto;
+                let criterion = if predicted { Penalty::Bic } else { criterion };
                 let parameters = self.cost.parameters(features, self.order);
                 criterion.criterion(parameters, n_samples, worth()).unwrap_or(0.0)
             }

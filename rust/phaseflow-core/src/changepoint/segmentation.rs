@@ -11,7 +11,7 @@ use super::dispersion::dispersion;
 use super::eights::sum;
 use super::names::{CostName, SearchName};
 use super::noise::{Lasting, lasting_noise};
-use super::penalty::{Penalty, noise_variance};
+use super::penalty::{Penalty, Worth, noise_variance};
 use super::prepare::{Prepared, prepare};
 use super::request::Request;
 use super::search::{
@@ -87,19 +87,24 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     };
     let inflation = lasting.map_or(1.0, |lasting| lasting.inflation);
     // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
+    let freedom = lasting.map_or(f64::INFINITY, |lasting| lasting.freedom);
     let worth = match request.cost {
-        // Normal noise of that variance gains `1 / (4 density at the median)`. That is 1.8 times as much as Laplace noise
-        // does, whose likelihood the cost is: charged so, changes would be found in a quarter of normal signals without.
-        CostName::L1 if lasting.is_some() => 0.25 * (TAU * charged).sqrt(),
-        CostName::L1 => 0.5 * (0.5 * charged).sqrt(), // half the scale of Laplace noise of that variance
-        CostName::Normal | CostName::Variance | CostName::Rank => inflation,
-        CostName::Poisson if lasting.is_some() => inflation * dispersion(signal.view()),
-        CostName::Poisson => 1.0,
-        CostName::Rbf => inflation * kernel.as_ref().map_or(1.0, Rbf::noise_variance),
-        _ => charged,
+        // A median's gain is `(the long-run variance of signs) / (4 density at the median)` times chi-squared, here in normal
+        // noise: independent, 1.8 times as much as in Laplace noise, whose likelihood the cost is; charged so, changes would
+        // be found in a quarter of normal signals without. A deviation is known as from four times the degrees of freedom.
+        CostName::L1 if lasting.is_some() => {
+            let signs = lasting.map_or(1.0, Lasting::inflation_of_signs);
+            Worth { unit: 0.25 * (TAU * charged / inflation).sqrt() * signs, freedom: 4.0 * freedom }
+        }
+        CostName::L1 => Worth::known(0.5 * (0.5 * charged).sqrt()), // half the scale of Laplace noise of that variance
+        CostName::Normal | CostName::Variance | CostName::Rank => Worth::known(inflation),
+        CostName::Poisson if lasting.is_some() => Worth::known(inflation * dispersion(signal.view())),
+        CostName::Poisson => Worth::known(1.0),
+        CostName::Rbf => Worth::known(inflation * kernel.as_ref().map_or(1.0, Rbf::noise_variance)),
+        _ => Worth { unit: charged, freedom },
     };
     let penalty = request.price(features, signal.nrows(), unit.size, || worth);
-    let charge = request.charge_for_length(features, worth);
+    let charge = request.charge_for_length(features, worth.unit);
     let clip = clip(noise);
     let run = Run { x: &x, signal: signal.view(), request, search, penalty, charge, clip };
     let (changepoints, costs) = match (request.cost, kernel, &mut predicted) {

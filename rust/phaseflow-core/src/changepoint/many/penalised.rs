@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::series::{Present, Series};
 use crate::changepoint::centred::{Unit, centre};
 use crate::changepoint::names::{CostName, SearchName};
-use crate::changepoint::noise::Differences;
-use crate::changepoint::penalty::{Penalty, level_differences, variance_of};
+use crate::changepoint::noise::{Differences, Lasting};
+use crate::changepoint::penalty::{Penalty, Worth, level_differences, variance_of};
 use crate::changepoint::request::Request;
 use crate::changepoint::search::{Envelope, Shape, functional};
 use crate::changepoint::segmentation::detect;
@@ -101,9 +101,12 @@ impl<E: Element> Batch<'_, E> {
         let price = self.request.price(1, n_samples, size, || {
             differences.clear();
             differences.extend(level_differences(scaled));
-            let variance = variance_of(differences).max(resolution * resolution);
-            let lasts = self.request.penalty == Penalty::Auto;
-            if lasts { lags.lasting(&[], scaled, false).long_run.max(variance) } else { variance }
+            let variance = variance_of(differences).variance.max(resolution * resolution);
+            if self.request.penalty != Penalty::Auto {
+                return Worth::known(variance);
+            }
+            let Lasting { long_run, freedom, .. } = lags.lasting(&[], scaled, false);
+            Worth { unit: long_run.max(variance), freedom }
         });
         functional(scaled, price, envelope, cancel)
     }
