@@ -196,3 +196,30 @@ def test_of_many_features_the_first_means_are_printed():
     assert "0.5, 0.5, 0.5, 0.5, 0.5, 0.5  " in few
     assert "0.5, 0.5, 0.5, 0.5, 0.5, 0.5, ... (500 features)" in many
     assert max(map(len, many.splitlines())) < 120
+
+
+def test_of_many_features_those_that_changed_most_clearly_are_printed():
+    y = np.random.default_rng(5).normal(0, 1, (60, 12))
+    y[30:] += np.array([0, 9, 0, 8, 0, 7, 0, 6, 0, -5, 0, -9])
+    found = pf.detect(y, n_changepoints=1)
+    text = str(found)
+    shown = [
+        int(line.split("mean")[1].split()[0]) for line in text.splitlines() if " mean " in line and "cost" not in line
+    ]
+    assert shown == [1, 3, 5, 7, 9, 11]
+    assert "6 less clear" in text
+    assert found.effects().height == 12
+    hover = next(trace for trace in found.plot().data if trace.name == "changes").hovertext[0]
+    assert hover.count("mean of feature") == 6
+    assert hover.endswith("6 less clear")
+
+
+def test_of_many_changepoints_the_first_and_the_last_are_printed():
+    found = pf.detect(np.repeat(np.arange(40.0), 5), penalty=0.1)
+    lines = str(found).splitlines()
+    assert len(found.changepoints) == 39
+    # A line for the whole, two headings, twice 12 and dots and 12, an assumption.
+    assert len(lines) == 1 + 2 * (1 + 12 + 1 + 12) + 1
+    assert lines[0].startswith("39 changepoints")
+    assert lines[-2].split()[0] == "195"
+    assert found.to_polars().height == 40

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phaseflow.changepoint.certainty import WITHOUT_LEVEL
+from phaseflow.changepoint.printing import MOST_PARAMETERS
 
 if TYPE_CHECKING:
     from phaseflow.changepoint.segmentation import Segmentation
@@ -151,15 +152,17 @@ def _add_effects(made: Any, found: "Segmentation") -> None:
 
 
 def _effects(found: "Segmentation", changepoint: int) -> list[str]:
-    """A line for each parameter that changed."""
+    """A line for each parameter that changed, of many for the clearest."""
     several = found.signal.shape[1] > 1
     told = []
-    for effect in found.of_changepoint(changepoint):
+    clearest = found.of_changepoint(changepoint, MOST_PARAMETERS)
+    for effect in clearest:
         if not np.isnan(effect.size):
             name = effect.name.replace("_", " ") + (f" of feature {effect.feature}:" if several else "")
             reach = "" if np.isnan(effect.lower) else f" ({effect.lower:+.3g} to {effect.upper:+.3g})"
             told.append(f"{name} {effect.size:+.3g}{reach}")
-    return told
+    left_out = len(found.of_changepoint(changepoint)) - len(clearest)
+    return [*told, f"{left_out} less clear"] if left_out else told
 
 
 def _number(p_value: float) -> str:

@@ -1,9 +1,9 @@
 """What `detect` returns: a signal cut into segments, and how certain each cut is."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from phaseflow.changepoint.effects import Effect, effects
 if TYPE_CHECKING:
     import polars as pl
 
-_MEANS_PRINTED = 6
 APPROXIMATE = ("binseg", "bottom-up", "seeded", "window")
 
 
@@ -175,9 +174,20 @@ class Segmentation:
             effects(self.x[there], samples, changepoints, self.cost_name, self.order, self.level, self._lasting)
         )
 
-    def of_changepoint(self, index: int) -> list[Effect]:
-        """What changed at one changepoint: the rows of :meth:`effects`."""
-        return [effect for effect in self._effects if effect.changepoint == index]
+    @cached_property
+    def _effects_at(self) -> dict[int, list[Effect]]:
+        return {index: list(own) for index, own in groupby(self._effects, key=attrgetter("changepoint"))}
+
+    def of_changepoint(self, index: int, most: int | None = None) -> list[Effect]:
+        """What changed at one changepoint: the rows of :meth:`effects`; of more than ``most`` the clearest.
+
+        The clearest are those whose size is largest beside the width of its interval, in the order of the features.
+        """
+        own = self._effects_at.get(index, [])
+        if most is None or len(own) <= most:
+            return own
+        clearest = sorted(range(len(own)), key=lambda place: -_clarity(own[place]))[:most]
+        return [own[place] for place in sorted(clearest)]
 
     def to_polars(self) -> "pl.DataFrame":
         """One row a segment: its index, samples ``[start, end)``, first and last x, mean and cost.
@@ -259,49 +269,12 @@ class Segmentation:
         return figure(self)
 
     def __str__(self) -> str:
-        count = len(self.changepoints)
-        noun = "changepoint" if count == 1 else "changepoints"
-        price = "" if self.penalty is None else f", penalty {self.penalty:.4g} ({self.criterion})"
-        search = self.search if self.exact else f"{self.search} (approximate)"
-        lines = [f"{count} {noun} in {len(self.x)} samples: cost {self.cost_name} {self.cost:.6g}{price}, {search}"]
-        rows = [("segment", "samples", "x", "mean", "cost")]
-        for index, (start, end) in enumerate(self.segments):
-            mean = _some(self.means[index])
-            span = f"{self.x[start]:.6g} to {self.x[end - 1]:.6g}"
-            rows.append((str(index), f"[{start}, {end})", span, mean, f"{self.costs[index]:.4g}"))
-        lines += _aligned(rows)
-        if count:
-            lines += _aligned(list(self._printed_changes()))
-        return "\n".join([*lines, f"assumes {self.assumption}"])
+        """The segments and the changes as two tables; of many, the first and the last."""
+        from phaseflow.changepoint.printing import printed
 
-    def _printed_changes(self) -> Iterator[tuple[str, ...]]:
-        """A row for each effect of each changepoint, under a heading."""
-        yield ("changepoint", "begins at", "p", "effect", "before", "after", "size", f"{self.level:.0%} interval")
-        for index, changepoint in enumerate(self.changepoints):
-            first, last = self.places[index]
-            p_value = self.p_values[index]
-            names = (str(changepoint), f"{first} to {last}", "-" if np.isnan(p_value) else f"{p_value:.2g}")
-            effects = self.of_changepoint(index)
-            for effect in effects:
-                name = effect.name if self.signal.shape[1] == 1 else f"{effect.name} {effect.feature}"
-                values = (_printed(value) for value in (effect.before, effect.after, effect.size))
-                interval = "-" if np.isnan(effect.lower) else f"{effect.lower:.4g} to {effect.upper:.4g}"
-                yield (*names, name, *values, interval)
-                names = ("", "", "")
-            if not effects:
-                yield (*names, "-", "-", "-", "-", "-")
+        return printed(self)
 
 
-def _some(values: NDArray[np.float64]) -> str:
-    """All of a few, the first of many."""
-    shown = ", ".join(f"{value:.4g}" for value in values[:_MEANS_PRINTED])
-    return shown if len(values) <= _MEANS_PRINTED else f"{shown}, ... ({len(values)} features)"
-
-
-def _printed(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4g}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+def _clarity(effect: Effect) -> float:
+    width = effect.upper - effect.lower
+    return abs(effect.size) / width if width > 0 else 0.0
