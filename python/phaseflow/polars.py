@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from phaseflow import schema
 from phaseflow.changepoint import detect_many, detect_windows
+from phaseflow.changepoint.arguments import check_counts
 from phaseflow.changepoint.groups import Groups, have_room
 from phaseflow.changepoint.windows import least_samples
 from phaseflow.exceptions import DtypeError, MissingExtraError, ParameterError, PhaseflowError, ShapeError
@@ -200,6 +201,7 @@ class Phase:
         def windows(lists: pl.Series, beside: Beside) -> pl.Series:
             tables = [pl.DataFrame(schema={schema.SERIES: pl.Int64, **dict.fromkeys(_WINDOW, pl.Float64)})]
             groups = _groups(lists, beside)
+            check_counts(flank=options.get("flank", 3))
             tested = groups.present() >= least_samples(options.get("flank", 3))
             columns = {_AXIS: groups.x, _VARIANCE: _of_rows("variance", lists, beside[_VARIANCE])}
             for members, rows, shared in _alike(groups, tested, columns):

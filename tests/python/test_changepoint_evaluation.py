@@ -215,7 +215,7 @@ def test_cost_ar_with_defaults_scores_above_every_published_method_with_its_defa
     [
         ({"found": [10]}, pf.exceptions.ParameterError, "found holds 10"),
         ({"truth": [-1]}, pf.exceptions.ParameterError, "truth holds -1"),
-        ({"found": [1.5]}, pf.exceptions.ParameterError, "float64"),
+        ({"found": [1.5]}, pf.exceptions.ParameterError, "1.5, a float"),
         ({"truth": [[1], 2]}, pf.exceptions.ParameterError, "mixes"),
         ({"truth": {}}, pf.exceptions.ParameterError, "no annotator"),
         ({"n_samples": 0}, pf.exceptions.ParameterError, "n_samples is 0"),

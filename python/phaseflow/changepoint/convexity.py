@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.arguments import check_counts
+from phaseflow.changepoint.arguments import check_counts, check_numbers
 from phaseflow.changepoint.panel import by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.changepoint.spikes import drawn_in
 from phaseflow.discovery import check_rate, discoveries
@@ -133,8 +133,9 @@ def non_convexity(
     _check_size("curve", rows)
     if shape is not None:
         _check_size("variance", shape)
+    check_numbers("fdr", level=level, fdr=fdr)
     check_rate("fdr", fdr)
-    check_counts(simulations=simulations, seed=seed, threads=threads)
+    check_counts("threads", simulations=simulations, seed=seed, threads=threads)
     p_values = np.ones(len(rows))
     tables = []
     for members, present in by_present_samples("curve", rows):

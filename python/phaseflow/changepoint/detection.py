@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core
-from phaseflow.changepoint.arguments import check_counts, check_penalty, masked_as_nan
+from phaseflow.changepoint.arguments import check_counts, check_names, check_numbers, check_penalty, float_array
 from phaseflow.changepoint.segmentation import Segmentation
 from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
 
@@ -39,9 +39,9 @@ def detect(
     Parameters
     ----------
     signal
-        ``(sample,)`` or ``(sample, feature)``. A sample with a NaN, or masked, is missing and left out; infinities
-        are refused. An offset or a change of unit changes no changepoint, but for ``"poisson"`` and ``"cosine"``, which
-        have a zero.
+        ``(sample,)`` or ``(sample, feature)``. A sample with a NaN or None, or masked, is missing and left out;
+        infinities are refused. An offset or a change of unit changes no changepoint, but for ``"poisson"`` and
+        ``"cosine"``, which have a zero.
     x
         ``(sample,)``: axis of the lines, strictly increasing, evenly spaced or not (step, tokens, or their log). The
         sample number without it. Costs of levels do not look at it.
@@ -109,8 +109,10 @@ def detect(
 
     Raises
     ------
+    DtypeError
+        ``signal`` or ``x`` holds what is no real number: text, dates, durations, complex numbers, other objects.
     ShapeError
-        ``signal`` has no samples, none without a NaN, or not one or two axes, or does not fit ``x``.
+        ``signal`` has no samples, none without a NaN, or not one or two axes, is ragged, or does not fit ``x``.
     NotFiniteError
         An infinity in ``signal``, a NaN or an infinity in ``x``, or a NaN between samples for cost ``"ar"``, named by
         its index.
@@ -183,15 +185,18 @@ def detect(
     >>> pf.detect([0.0, 0.1, 0.0, 5.0, 5.1, 4.9], penalty=1.0).changepoints
     array([3])
     """
-    values = np.asarray(masked_as_nan(signal), dtype=np.float64)
+    values = float_array("signal", signal)
     if values.ndim not in (1, 2):
         raise ShapeError(f"signal must have axes (sample,) or (sample, feature), got {values.ndim} axes")
     features = values if values.ndim == 2 else values[:, None]
-    axis = np.arange(len(features), dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
+    axis = np.arange(len(features), dtype=np.float64) if x is None else float_array("x", x)
     if axis.shape != (len(features),):
         raise ShapeError(f"x has shape {axis.shape}, expected ({len(features)},), one for every sample of signal")
-    check_counts(n_changepoints=n_changepoints, min_size=min_size, jump=jump, width=width, order=order, threads=threads)
+    check_counts("n_changepoints", "width", "threads", n_changepoints=n_changepoints, width=width, threads=threads)
+    check_counts(min_size=min_size, jump=jump, order=order)
     check_penalty(penalty)
+    check_names(cost=cost, search=search, shape=shape)
+    check_numbers(level=level)
     if not 0 < level < 1:
         raise ParameterError(f"level is {level}, expected between 0 and 1")
     there = None if np.isfinite(features).all() else _present(features, cost)

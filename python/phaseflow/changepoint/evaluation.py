@@ -4,13 +4,16 @@ Conventions of TCPDBench (van den Burg and Williams 2020, arXiv 2003.06222) wher
 against several annotators is the mean over them, but for precision, which is against the union of their changepoints.
 """
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from phaseflow.changepoint.arguments import check_counts, check_numbers, float_array
 from phaseflow.exceptions import NotFiniteError, ParameterError, ShapeError
 
 
@@ -95,6 +98,8 @@ def evaluate_changepoints(
     >>> print(pf.evaluate_changepoints([[50], [48, 80]], [52], 100, margin=5))
     covering 0.8297, f1 0.9091, precision 1, recall 0.8333, rand 0.8929, hausdorff 15, annotation_error 0.5
     """
+    check_counts(n_samples=n_samples)
+    check_numbers(margin=margin)
     if n_samples < 1:
         raise ParameterError(f"n_samples is {n_samples}, expected 1 or more")
     if not margin >= 0:
@@ -106,8 +111,11 @@ def evaluate_changepoints(
     def mean(measure: Iterable[float]) -> float:
         return float(np.mean(list(measure)))
 
-    def places(changepoints: Iterable[int]) -> list[float]:
-        return [float(axis[0]), *(float(axis[changepoint]) for changepoint in changepoints)]
+    def at(changepoints: list[int]) -> NDArray[np.float64]:
+        return np.array(changepoints, np.float64) if axis is None else axis[changepoints]
+
+    def places(changepoints: list[int]) -> list[float]:
+        return list(at([0, *changepoints]))
 
     union = sorted(set().union(*annotators))
     precision = _met(places(union), places(mine), margin) / (1 + len(mine))
@@ -119,21 +127,22 @@ def evaluate_changepoints(
         precision=precision,
         recall=recall,
         rand=mean(_rand(overlap) for overlap in overlaps),
-        hausdorff=mean(_hausdorff(axis[true], axis[mine]) for true in annotators),
+        hausdorff=mean(_hausdorff(at(true), at(mine)) for true in annotators),
         annotation_error=mean(abs(len(true) - len(mine)) for true in annotators),
     )
 
 
-def _axis(x: ArrayLike | None, n_samples: int) -> NDArray[np.float64]:
-    axis = np.arange(n_samples, dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
+def _axis(x: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
+    if x is None:
+        return None
+    axis = float_array("x", x)
     if axis.shape != (n_samples,):
         raise ShapeError(f"x has shape {axis.shape}, expected ({n_samples},), one for every sample")
     if not np.isfinite(axis).all():
         raise NotFiniteError(f"x[{np.flatnonzero(~np.isfinite(axis))[0]}] is not a finite number")
-    if (np.diff(axis) <= 0).any():
-        raise ParameterError(
-            f"x must increase strictly, it does not at index {np.flatnonzero(np.diff(axis) <= 0)[0] + 1}"
-        )
+    back = axis[1:] <= axis[:-1]
+    if back.any():
+        raise ParameterError(f"x must increase strictly, it does not at index {int(back.argmax()) + 1}")
     return axis
 
 
@@ -141,11 +150,11 @@ def _annotators(truth: Iterable[int] | Iterable[Iterable[int]] | Mapping[str, It
     if isinstance(truth, Mapping):
         lists: list[Iterable[int]] = list(truth.values())
     else:
-        entries = list(truth)
+        entries = _listed("truth", truth)
         nested = [isinstance(entry, Iterable) for entry in entries]
         if any(nested) and not all(nested):
             raise ParameterError("truth mixes changepoints with lists of them; pass one list, or one a person")
-        lists = entries if any(nested) else [entries]  # type: ignore[assignment, list-item]
+        lists = entries if any(nested) else [entries]
     if not lists:
         raise ParameterError("truth has no annotator; pass [] for one who saw no changepoint, or [[], ...]")
     return lists
@@ -153,13 +162,31 @@ def _annotators(truth: Iterable[int] | Iterable[Iterable[int]] | Mapping[str, It
 
 def _checked(argument: str, changepoints: Iterable[int], n_samples: int) -> list[int]:
     """The changepoints in order, once each, without 0."""
-    values = np.asarray(list(changepoints))
-    if values.size and values.dtype.kind not in "iu":
-        raise ParameterError(f"{argument} holds {values.dtype} numbers, expected sample indices (integers)")
-    if values.size and not (values.min() >= 0 and values.max() < n_samples):
-        wrong = values[(values < 0) | (values >= n_samples)][0]
-        raise ParameterError(f"{argument} holds {wrong}, expected sample indices from 0 to {n_samples - 1}")
-    return sorted({int(value) for value in values} - {0})
+    entries = _listed(argument, changepoints)
+    wrong = [entry for entry in entries if isinstance(entry, bool | np.bool_) or not hasattr(entry, "__index__")]
+    wrong += [entry for entry in entries if entry is np.ma.masked or np.ndim(entry)] if not wrong else []
+    if wrong:
+        raise ParameterError(
+            f"{argument} holds {wrong[0]!r}, a {type(wrong[0]).__name__}, expected sample indices (integers): pass "
+            "those of the first sample of every new segment"
+        )
+    values = [operator.index(entry) for entry in entries]
+    outside = [value for value in values if not 0 <= value < n_samples]
+    if outside:
+        raise ParameterError(f"{argument} holds {outside[0]}, expected sample indices from 0 to {n_samples - 1}")
+    return sorted({*values} - {0})
+
+
+def _listed(argument: str, changepoints: Any) -> list[Any]:
+    if isinstance(changepoints, str | bytes) or not isinstance(changepoints, Iterable):
+        hint = ": pass its changepoints" if hasattr(changepoints, "changepoints") else ""
+        raise ParameterError(
+            f"{argument} is a {type(changepoints).__name__}, expected a list of sample indices (integers){hint}"
+        )
+    try:
+        return list(changepoints)
+    except TypeError as error:  # an array without an axis
+        raise ParameterError(f"{argument} has no axis, expected a list of sample indices (integers)") from error
 
 
 def _met(true: list[float], found: list[float], margin: float) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from phaseflow.changepoint.arguments import check_counts
 from phaseflow.exceptions import NotFiniteError, ParameterError
 
 
@@ -74,6 +75,8 @@ class Groups(NamedTuple):
 
 def have_room(present: NDArray[np.int64], options: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Whether so many samples have room for a change, or as many as are asked for, by the options of `detect_many`."""
+    counts = ("min_size", "jump", "order", "n_changepoints")
+    check_counts("n_changepoints", **{name: options[name] for name in counts if name in options})
     cost, least, jump = options.get("cost", "l2"), options.get("min_size", 1), max(options.get("jump", 1), 1)
     wanted = options.get("n_changepoints")
     if cost in ("normal", "variance"):

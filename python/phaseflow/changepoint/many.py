@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.arguments import check_counts, check_penalty, masked_as_nan
+from phaseflow.changepoint.arguments import (
+    check_counts,
+    check_names,
+    check_numbers,
+    check_penalty,
+    float_array,
+    masked_as_nan,
+)
 from phaseflow.discovery import check_method, check_rate, discoveries
 from phaseflow.exceptions import ParameterError, ShapeError
 
@@ -74,8 +81,10 @@ def detect_many(
 
     Raises
     ------
+    DtypeError
+        ``signals``, ``offsets`` or ``x`` holds what is no real number: text, dates, durations, complex numbers.
     ShapeError
-        ``signals`` has other axes, or ``x`` does not fit.
+        ``signals`` has other axes or is ragged, or ``x`` does not fit.
     NotFiniteError
         An infinity in ``signals``, or a NaN or an infinity in an ``x`` that is used.
     ParameterError
@@ -103,10 +112,13 @@ def detect_many(
     >>> found["series"].to_list(), found["changepoint"].to_list()
     ([7], [30])
     """
+    check_numbers("level", "fdr", level=level, fdr=fdr)
+    check_names(cost=cost, search=search, shape=shape, direction=direction, fdr_method=fdr_method)
     check_rate("level", level)
     check_rate("fdr", fdr)
     check_method("fdr_method", fdr_method)
-    check_counts(n_changepoints=n_changepoints, min_size=min_size, jump=jump, order=order, threads=threads)
+    check_counts("n_changepoints", "threads", n_changepoints=n_changepoints, threads=threads)
+    check_counts(min_size=min_size, jump=jump, order=order)
     check_penalty(penalty)
     batch, starts = _batch(signals, offsets)
     axis = _axis(x, batch, starts)
@@ -145,7 +157,7 @@ def detect_many(
 
 def _batch(signals: ArrayLike, offsets: ArrayLike | None) -> tuple[Any, NDArray[np.uint64] | None]:
     """The signals as (series, sample, feature) or (total,), and where the latter is cut."""
-    values = masked_as_nan(signals)
+    values = masked_as_nan("signals", signals)
     if values.dtype.name not in _STORED:
         values = values.astype(np.float64)
     if offsets is None:
@@ -155,7 +167,7 @@ def _batch(signals: ArrayLike, offsets: ArrayLike | None) -> tuple[Any, NDArray[
                 f"got {values.ndim} axes"
             )
         return values[..., None] if values.ndim == 2 else values, None
-    starts = np.asarray(offsets)
+    starts = masked_as_nan("offsets", offsets)
     if values.ndim != 1 or starts.ndim != 1:
         raise ShapeError(f"with offsets, signals and offsets have one axis each, got {values.ndim} and {starts.ndim}")
     if starts.dtype.kind not in "iu" or (starts.size and starts.min() < 0):
@@ -165,10 +177,10 @@ def _batch(signals: ArrayLike, offsets: ArrayLike | None) -> tuple[Any, NDArray[
 
 def _axis(x: ArrayLike | None, batch: Any, starts: NDArray[np.uint64] | None) -> NDArray[np.float64]:
     n_samples = batch.shape[1] if starts is None else len(batch)
-    axis = np.arange(n_samples, dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
+    axis = np.arange(n_samples, dtype=np.float64) if x is None else float_array("x", x)
     if axis.shape != (n_samples,):
         raise ShapeError(f"x has shape {axis.shape}, expected ({n_samples},), one for every sample of signals")
-    increases = np.diff(axis) > 0
+    increases = axis[1:] > axis[:-1]  # a difference may be no number
     if starts is not None and len(increases):
         # From the last sample of a series to the first of the next it may do what it likes.
         between = starts[(starts > 0) & (starts < n_samples)].astype(np.int64) - 1

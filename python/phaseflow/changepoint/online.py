@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from phaseflow import _core
+from phaseflow.changepoint.arguments import check_counts, check_names, check_numbers, sample_number
 from phaseflow.changepoint.online_state import opened, sealed
-from phaseflow.changepoint.prior import check_sample, default_prior, fixed_prior
+from phaseflow.changepoint.prior import check_prior, check_sample, default_prior, fixed_prior
 from phaseflow.changepoint.student import student_quantile
 from phaseflow.exceptions import ParameterError
 
@@ -165,6 +166,9 @@ class OnlineDetector:
         least: float = 1e-12,
         most: int = 1000,
     ) -> None:
+        check_names(observation=observation)
+        check_counts(min_size=min_size, most=most, warm_up=warm_up)
+        check_numbers("certainty", expected_length=expected_length, certainty=certainty, level=level, least=least)
         for name, count, fewest in (("min_size", min_size, 1), ("most", most, 2), ("warm_up", warm_up, 4)):
             if count < fewest:
                 raise ParameterError(f"{name} is {count}, expected {fewest} or above")
@@ -181,10 +185,10 @@ class OnlineDetector:
             "most": int(most),
         }
         self._waiting: list[tuple[float, float]] = []
-        self._prior = fixed_prior(observation) if prior is None else {name: float(prior[name]) for name in prior}
+        self._prior = fixed_prior(observation) if prior is None else check_prior(prior)
         # A parameter that is wrong is refused now and not after the warm-up.
         example = default_prior(observation, np.arange(4.0), np.array([0.0, 1.0, 1.0, 0.0]))
-        self._runs = self._started(self._prior or example)
+        self._runs = self._started(example if self._prior is None else self._prior)
 
     def update(self, x: float, value: float) -> OnlineChange | None:
         """Takes in the next sample.
@@ -194,7 +198,7 @@ class OnlineDetector:
         x
             Its step (or tokens, or their log): above the one before.
         value
-            The measure there; NaN means that it is missing, and changes nothing.
+            The measure there; NaN or None means that it is missing, and changes nothing.
 
         Returns
         -------
@@ -203,13 +207,15 @@ class OnlineDetector:
 
         Raises
         ------
+        DtypeError, ShapeError
+            What is no real number, or more than one.
         NotFiniteError
-            An infinity, or an x that is no number.
+            An infinity, or an x that is NaN.
         ParameterError
             An x that does not increase; a value that the observation cannot have; first
             samples that vary by so little or so much that double precision cannot square it. Nothing has changed then.
         """
-        x, value = float(x), float(value)
+        x, value = sample_number("x", x), sample_number("value", value)
         if math.isnan(value):
             return None
         if self._prior is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import schema
-from phaseflow.changepoint.arguments import masked_as_nan
+from phaseflow.changepoint.arguments import float_array
 from phaseflow.exceptions import NotFiniteError, ShapeError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def series_rows(argument: str, values: ArrayLike) -> NDArray[np.float64]:
     """``(series, sample)`` of one curve or many; NaN or masked is a missing sample, an infinity is refused."""
-    array = np.asarray(masked_as_nan(values), dtype=np.float64)
+    array = float_array(argument, values)
     if array.ndim not in (1, 2):
         raise ShapeError(f"{argument} must have axes (sample,) or (series, sample), got {array.ndim} axes")
     rows = np.ascontiguousarray(np.atleast_2d(array))
@@ -30,7 +30,8 @@ def series_rows(argument: str, values: ArrayLike) -> NDArray[np.float64]:
 
 def sample_vector(argument: str, value: ArrayLike, of: str, n_samples: int) -> NDArray[np.float64]:
     """One number for every sample of the argument ``of``."""
-    vector = np.ascontiguousarray(value, dtype=np.float64)
+    given = float_array(argument, value)
+    vector = np.ascontiguousarray(given) if given.ndim else given  # which would give it an axis
     if vector.shape != (n_samples,):
         raise ShapeError(f"{argument} has shape {vector.shape}, expected ({n_samples},), one for every sample of {of}")
     return vector

@@ -5,11 +5,13 @@ of its lower convex hull. Of two known corners, the one in between, if there is 
 both cost the same.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
 from phaseflow import schema
+from phaseflow.changepoint.arguments import check_names, check_numbers
 from phaseflow.changepoint.detection import detect
 from phaseflow.changepoint.segmentation import APPROXIMATE, Segmentation
 from phaseflow.exceptions import ParameterError
@@ -65,6 +67,7 @@ def detect_path(
     >>> path.select("n_changepoints", "penalty_lower", "penalty_upper").rows()
     [(0, 73.5, 100.0), (1, 6.0, 73.5), (2, 1.0, 6.0)]
     """
+    check_names(search=search)
     if search in APPROXIMATE:
         raise ParameterError(f'search "{search}" is not exact, so it has no path; pass search="auto"')
 
@@ -84,7 +87,10 @@ def detect_path(
                 )
             none = at(highest)
     else:
+        if not (isinstance(penalties, Sequence) and not isinstance(penalties, str) and len(penalties) == 2):
+            raise ParameterError(f"penalties is {penalties!r}, expected (lowest, highest), or None")
         lowest, highest = penalties
+        check_numbers(**{"penalties[0]": lowest, "penalties[1]": highest})
         if not 0 <= lowest <= highest:
             raise ParameterError(f"penalties are {lowest} and {highest}, expected 0 or above and in order")
         first, none = at(lowest), at(highest)

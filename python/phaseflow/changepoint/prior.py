@@ -7,10 +7,12 @@ price.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phaseflow.changepoint.arguments import check_numbers
 from phaseflow.exceptions import NotFiniteError, ParameterError
 
 _LEVEL_SAMPLES = 0.01  # what the prior's mean is worth: levels spread over 1 / sqrt(0.01) = 10 noise deviations
@@ -20,6 +22,16 @@ _CORRELATION = 0.5  # standard deviation of the prior of what is left of a sampl
 _ROUNDING = 1e-12  # less than that part of a sample is no noise
 _LEAST_OF_ZEROS, _TINY, _HUGE = 1e-150, 1e-140, 1e140
 _MEDIAN_OF_NORMAL = 0.6744897501960817
+
+
+def check_prior(prior: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The parameters that are given, as numbers; which they must be is seen where the observation is made."""
+    if prior is None:
+        return None
+    if not isinstance(prior, Mapping) or not all(isinstance(name, str) for name in prior):
+        raise ParameterError(f"prior is {prior!r}, a {type(prior).__name__}, expected a dict of its parameters by name")
+    check_numbers(**{f"prior[{name!r}]": number for name, number in prior.items()})
+    return {name: float(number) for name, number in prior.items()}
 
 
 def fixed_prior(observation: str) -> dict[str, float] | None:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.prior import default_prior, fixed_prior
-from phaseflow.exceptions import ShapeError
+from phaseflow.changepoint.arguments import check_counts, check_names, check_numbers, float_array
+from phaseflow.changepoint.prior import check_prior, default_prior, fixed_prior
+from phaseflow.exceptions import ParameterError, ShapeError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,7 +51,7 @@ def run_length_posterior(
     ------
     ShapeError
         ``signal`` has not one axis, or does not fit ``x``.
-    NotFiniteError, ParameterError, UnknownNameError
+    DtypeError, NotFiniteError, ParameterError, UnknownNameError
         As :class:`OnlineDetector`.
 
     Examples
@@ -63,20 +64,27 @@ def run_length_posterior(
     """
     import polars as pl
 
-    values = np.asarray(signal, dtype=np.float64)
+    check_names(observation=observation)
+    check_counts(min_size=min_size, most=most)
+    check_numbers(expected_length=expected_length, least=least, shown=shown)
+    given_prior = check_prior(prior)
+    if not 0 <= shown <= 1:
+        raise ParameterError(f"shown is {shown}, expected a probability, 0 to 1")
+    values = float_array("signal", signal)
     if values.ndim != 1:
         raise ShapeError(f"signal must have one axis, (sample,), got {values.ndim} axes")
-    axis = np.arange(len(values), dtype=np.float64) if x is None else np.asarray(x, dtype=np.float64)
+    axis = np.arange(len(values), dtype=np.float64) if x is None else float_array("x", x)
     if axis.shape != values.shape:
         raise ShapeError(f"x has shape {axis.shape}, expected {values.shape}, one for every sample of signal")
     there = np.flatnonzero(~np.isnan(values))
-    if prior is None:
-        prior = fixed_prior(observation) or default_prior(observation, axis[there], values[there])
+    known = fixed_prior(observation) if given_prior is None else given_prior
+    if known is None:
+        known = default_prior(observation, axis[there], values[there])
     columns, _ = _core.run_length_posterior(
         axis[there],
         values[there],
         observation,
-        [(name, float(value)) for name, value in prior.items()],
+        list(known.items()),
         expected_length=expected_length,
         min_size=min_size,
         least=least,

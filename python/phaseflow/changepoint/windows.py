@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phaseflow import _core, schema
-from phaseflow.changepoint.arguments import check_counts
+from phaseflow.changepoint.arguments import check_counts, check_names, check_numbers
 from phaseflow.changepoint.grids import Options, grid, grid_of_curves
 from phaseflow.changepoint.panel import LEAST_SAMPLES, by_present_samples, sample_vector, series_rows, stretch_table
 from phaseflow.changepoint.uneven import UnevenPanel
@@ -160,6 +160,9 @@ def detect_windows(
     >>> len(found), bool(found["p_value"][0] < 0.001)
     (1, True)
     """
+    check_names(scale=scale, base=base)
+    check_numbers("fdr", "max_width", level=level, fdr=fdr, min_size=min_size, max_width=max_width)
+    check_counts("threads", max_windows=max_windows, flank=flank, simulations=simulations, seed=seed, threads=threads)
     rows = series_rows("signal", signal)
     n_samples = rows.shape[1]
     steps = np.arange(1.0, n_samples + 1.0) if x is None else sample_vector("x", x, "signal", n_samples)
@@ -168,7 +171,6 @@ def detect_windows(
         raise UnknownNameError(f"variance is {variance!r}, expected 'auto', an array (sample,) or None")
     given = None if variance is None or read_off else sample_vector("variance", variance, "signal", n_samples)
     check_rate("fdr", fdr)
-    check_counts(max_windows=max_windows, flank=flank, simulations=simulations, seed=seed, threads=threads)
 
     options = Options(scale, base, flank, max_width, simulations, seed)
     limits: dict[str, Any] = {"max_windows": max_windows, "min_size": min_size, "threads": threads}

@@ -118,6 +118,13 @@ impl<E: Element> Batch<'_, E> {
         if n_samples < 2 * self.request.min_size && count.unwrap_or(0) == 0 {
             return Ok(Vec::new());
         }
+        if n_samples == 0 {
+            return Err(Error::OutOfRange {
+                argument: "n_changepoints",
+                expected: format!("0 for series {index}, which has a NaN at every sample: leave that series out"),
+                got: count.unwrap_or(0).to_string(),
+            });
+        }
         if self.request.cost == CostName::Autoregressive
             && let Some(gap) = present.at.windows(2).find(|pair| pair[1] > pair[0] + 1)
         {
