@@ -277,9 +277,24 @@ def _detected(lists: pl.Series, beside: Beside, options: dict[str, Any]) -> tupl
     groups = _groups(lists, beside)
     tested = have_room(groups.present(), options)
     kept = groups.only(tested)
-    found = detect_many(kept.values, offsets=kept.starts, x=kept.x, **options)
+    found = _in_every(kept, options)
     series = pl.Series(schema.SERIES, np.flatnonzero(tested)[found[schema.SERIES].to_numpy()])
     return found.with_columns(series), tested
+
+
+def _in_every(groups: Groups, options: dict[str, Any]) -> pl.DataFrame:
+    try:
+        return detect_many(groups.values, offsets=groups.starts, x=groups.x, **options)
+    except PhaseflowError as error:
+        detect_many(np.empty(0), offsets=[0], **options)  # no group is at fault where an option is
+        for group, (start, end) in enumerate(pairwise(groups.starts.tolist())):
+            axis = None if groups.x is None else groups.x[start:end]
+            try:
+                detect_many(groups.values[start:end], offsets=[0, end - start], x=axis, **options)
+            except PhaseflowError as alone:
+                text = str(alone).replace(" (series 0)", "")
+                raise type(alone)(f"{text} (in {groups.name(group)})") from error
+        raise
 
 
 def _alike(

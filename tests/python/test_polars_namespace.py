@@ -316,6 +316,19 @@ def test_a_fault_that_the_detector_sees_names_its_group():
         frame.group_by("run").agg(pl.col("loss").phase.windows("step"))
 
 
+def test_a_fault_that_only_the_cost_sees_names_its_group_and_an_option_at_fault_none():
+    frame = runs_of(1, 30, 20).with_columns(pl.when(run="c", step=5.0).then(None).otherwise("loss").alias("loss"))
+    gap = r"cost \"ar\" predicts.* \(in the group of 20 rows, x from 1 to 20\)"
+    with pytest.raises(Exception, match=gap):
+        frame.group_by("run").agg(pl.col("loss").phase.changepoints("step", cost="ar"))
+    negative = frame.with_columns(pl.when(run="c").then(-1.0).otherwise("loss").alias("loss"))
+    with pytest.raises(Exception, match=r"\(in the group of 20 rows, signal from -1 to -1\)"):
+        negative.group_by("run").agg(pl.col("loss").phase.changepoints(cost="poisson"))
+    with pytest.raises(Exception, match="l1, ") as of_option:
+        frame.group_by("run").agg(pl.col("loss").phase.changepoints(cost="l3"))
+    assert "group" not in str(of_option.value)
+
+
 def test_an_option_that_cannot_be_is_refused_though_no_group_can_be_tested():
     for options in ({"cost": "l3"}, {"min_size": -1}):
         with pytest.raises(Exception, match=r"l1|min_size is -1"):
