@@ -28,6 +28,34 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     sum + tail
 }
 
+/// [`dot`] of `a` with itself and with `b`, in one pass.
+#[inline(always)]
+pub(crate) fn dot_itself_and(a: &[f64], b: &[f64]) -> (f64, f64) {
+    let count = a.len().min(b.len());
+    let (eights, tail) = a[..count].as_chunks::<8>();
+    let (eights_of_b, tail_of_b) = b[..count].as_chunks::<8>();
+    let (mut squares, mut products) = ([0.0; 8], [0.0; 8]);
+    for (a, b) in eights.iter().zip(eights_of_b) {
+        add_products(&mut squares, a, a);
+        add_products(&mut products, a, b);
+    }
+    let (mut square, mut product) = (0.0, 0.0);
+    for index in 0..tail.len() {
+        square += tail[index] * tail[index];
+        product += tail[index] * tail_of_b[index];
+    }
+    (sum_of(squares) + square, sum_of(products) + product)
+}
+
+#[inline(always)]
+fn sum_of(lanes: [f64; 8]) -> f64 {
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += lane;
+    }
+    sum
+}
+
 /// `target += factor * source`.
 #[inline(always)]
 pub(crate) fn add_scaled(target: &mut [f64], factor: f64, source: &[f64]) {
@@ -180,7 +208,7 @@ pub(crate) fn principal_directions(mut columns: Vec<Vec<f64>>) -> (Vec<Vec<f64>>
 
 #[cfg(test)]
 mod tests {
-    use super::{add_all_scaled, add_scaled, dot, dots, orthonormalise, principal_directions};
+    use super::{add_all_scaled, add_scaled, dot, dot_itself_and, dots, orthonormalise, principal_directions};
 
     #[test]
     fn several_columns_at_a_time_give_the_bits_of_one_by_one() {
@@ -190,6 +218,9 @@ mod tests {
             let vector: Vec<f64> = (0..length).map(|i| value(99, i)).collect();
             let factors: Vec<f64> = columns.iter().map(|column| dot(column, &vector)).collect();
             assert_eq!(dots(&columns, &vector), factors);
+            for (column, factor) in columns.iter().zip(&factors) {
+                assert_eq!(dot_itself_and(column, &vector), (dot(column, column), *factor));
+            }
             let (mut at_once, mut one_by_one) = (vector.clone(), vector);
             add_all_scaled(&mut at_once, &factors, &columns);
             columns.iter().zip(&factors).for_each(|(column, factor)| add_scaled(&mut one_by_one, *factor, column));

@@ -11,6 +11,8 @@
 //! and a wide window takes that up: so that size is a step ([`SPARE`]) above the likeliest. For narrow windows, which no
 //! relaxation looks like, the size is chosen anew on both sides.
 
+use std::ops::Range;
+
 use super::detector::Detector;
 use super::likelihood::{Likelihood, Products, weighted};
 use super::noise::{Image, Level, Noise, Projected};
@@ -133,7 +135,7 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
         return Ok(fit);
     }
     // From a level on all goes as it went before.
-    let mut scanned = Vec::new();
+    let (mut scanned, mut known) = (Vec::new(), Vec::new());
     for (widths, first) in first_levels(noise, free.level, roomy.level) {
         let without = if widths == Widths::All { roomy.value } else { free.value };
         let mut level = first;
@@ -143,7 +145,7 @@ pub(crate) fn best_window(detector: &Detector, earlier: &[&Image], curve: &Image
             }
             scanned.push((widths, level));
             cancel.check()?;
-            let Some((window, alternative)) = best_at(detector, &products, level, widths) else { break };
+            let Some((window, alternative)) = best_at(detector, &products, level, widths, &mut known) else { break };
             let statistic = 2.0 * (alternative.value - without);
             let better = fit.window.is_none() || statistic > fit.statistic;
             if better {
@@ -178,22 +180,32 @@ fn narrow(level: Level) -> (Widths, Level) {
     (Widths::Narrow, level)
 }
 
-/// The window of largest gain at one noise level, and the likelihood with it.
+/// The window of largest gain at one noise level, and the likelihood with it; `known` holds those of earlier scans, which
+/// often found the same window.
 fn best_at(
     detector: &Detector,
     products: &Products<'_>,
     level: Level,
     widths: Widths,
+    known: &mut Vec<(Asked, Likelihood)>,
 ) -> Option<((usize, usize), Likelihood)> {
     let beside = Beside::new(&detector.noise, level, products.earlier, products.curve);
     let (b, parts) = beside.hinge_products(detector);
     let table = detector.table(level);
     let best = if parts.is_empty() { table.best(&b, widths) } else { table.best_beside(&b, &parts, widths) }?;
     let place = (best.start, best.end);
-    let ramp = |rho: usize, into: &mut Projected| detector.ramp(rho, place, into);
-    let likelihood = match widths {
-        Widths::All => products.with(ramp, level.tau..level.tau + 1),
-        Widths::Narrow => products.with(ramp, 0..detector.noise.taus.len()),
+    let taus = match widths {
+        Widths::All => level.tau..level.tau + 1,
+        Widths::Narrow => 0..detector.noise.taus.len(),
     };
+    let asked = (place, taus.clone());
+    if let Some((_, likelihood)) = known.iter().find(|(earlier, _)| *earlier == asked) {
+        return Some((place, *likelihood));
+    }
+    let likelihood = products.with(|rho, into| detector.ramp(rho, place, into), taus);
+    known.push((asked, likelihood));
     Some((place, likelihood))
 }
+
+/// A window, and the sizes of the relaxations among which the likeliest level was asked for.
+type Asked = ((usize, usize), Range<usize>);

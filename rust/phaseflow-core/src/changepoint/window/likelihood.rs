@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::noise::{Image, LANES, Level, Noise, Projected};
-use crate::changepoint::linear_algebra::dot;
+use crate::changepoint::linear_algebra::{dot, dot_itself_and};
 use crate::vectorize::vectorize;
 
 /// Residual sums of squares below this, on a curve scaled to unit range, are rounding.
@@ -62,14 +62,11 @@ impl<'a> Products<'a> {
     }
 
     fn search(&self, taus: Range<usize>) -> Likelihood {
-        let count = self.earlier.len() + 1;
         let mut best = Best::new(self.noise);
-        let mut gram = vec![0.0; count * count];
-        for rho in 0..self.noise.correlations.len() {
-            for tau in taus.clone() {
-                self.fill(&mut gram, count, rho, tau, |index| index);
-                best.offer(Level { rho, tau }, &mut gram, count);
-            }
+        let mut gram = Vec::new();
+        for (rho, entries) in self.entries.iter().enumerate() {
+            gram.clone_from(entries);
+            best.offer(rho, taus.clone(), &mut gram);
         }
         best.found()
     }
@@ -78,45 +75,38 @@ impl<'a> Products<'a> {
     /// writes as one rho sees it.
     pub(crate) fn with(&self, column: impl Fn(usize, &mut Projected), taus: Range<usize>) -> Likelihood {
         let (noise, last) = (self.noise, self.earlier.len());
-        let count = last + 2;
         let mut best = Best::new(noise);
         let mut own = Projected { rest: Vec::new(), parts: Vec::new() };
-        let mut row = vec![[0.0; LANES]; count];
-        let mut gram = vec![0.0; count * count];
-        for rho in 0..noise.correlations.len() {
+        let mut gram = Vec::new();
+        for (rho, entries) in self.entries.iter().enumerate() {
             column(rho, &mut own);
-            for (which, entry) in row.iter_mut().enumerate() {
-                let other = if which < count - 1 { self.column(which, rho) } else { &own };
-                match taus.len() {
-                    1 => entry[taus.start] = at_one_tau(noise, Level { rho, tau: taus.start }, &own, other),
-                    _ => *entry = at_all_taus(noise, rho, &own, other),
-                }
-            }
-            for tau in taus.clone() {
-                // The further column stands before the curve, which comes last.
-                self.fill(&mut gram, count, rho, tau, |index| if index == last { last + 1 } else { index });
-                for earlier in 0..last {
-                    gram[last * count + earlier] = row[earlier][tau];
-                }
-                gram[last * count + last] = row[last + 1][tau];
-                gram[(last + 1) * count + last] = row[last][tau];
-                best.offer(Level { rho, tau }, &mut gram, count);
-            }
+            let with_own = |other: &Projected| match taus.len() {
+                1 => [at_one_tau(noise, Level { rho, tau: taus.start }, &own, other); LANES],
+                _ => at_all_taus(noise, rho, &own, other),
+            };
+            let (square, shared) = match taus.len() {
+                1 => pair_at_one_tau(noise, Level { rho, tau: taus.start }, &own, self.column(last, rho)),
+                _ => pair_at_all_taus(noise, rho, &own, self.column(last, rho)),
+            };
+            // The further column stands before the curve, which comes last.
+            let (earlier, curve) = entries.split_at(place(last, 0));
+            gram.clear();
+            gram.extend_from_slice(earlier);
+            gram.extend((0..last).map(|which| with_own(self.column(which, rho))));
+            gram.push(square);
+            gram.extend_from_slice(&curve[..last]);
+            gram.push(shared);
+            gram.extend_from_slice(&curve[last..]);
+            best.offer(rho, taus.clone(), &mut gram);
         }
         best.found()
     }
+}
 
-    /// Writes the entries of one level, each row and column to its `place`.
-    fn fill(&self, gram: &mut [f64], count: usize, rho: usize, tau: usize, place: impl Fn(usize) -> usize) {
-        let mut entries = self.entries[rho].iter();
-        for i in 0..=self.earlier.len() {
-            for j in 0..=i {
-                if let Some(entry) = entries.next() {
-                    gram[place(i) * count + place(j)] = entry[tau];
-                }
-            }
-        }
-    }
+/// Of an entry in a lower triangle, row by row.
+#[inline(always)]
+fn place(row: usize, column: usize) -> usize {
+    row * (row + 1) / 2 + column
 }
 
 /// The best level so far.
@@ -132,11 +122,25 @@ impl<'a> Best<'a> {
         Self { noise, level: Level { rho: 0, tau: 0 }, left: f64::INFINITY, rank: 0.0 }
     }
 
-    fn offer(&mut self, level: Level, gram: &mut [f64], count: usize) {
-        let left = remaining(gram, count).max(ROUNDING);
-        let rank = self.noise.relative_scale(level) / left;
-        if rank > self.rank {
-            (self.level, self.left, self.rank) = (level, left, rank);
+    /// The levels of one rho, whose Gram matrices (lower triangles, the curve last) are spent.
+    fn offer(&mut self, rho: usize, taus: Range<usize>, gram: &mut [[f64; LANES]]) {
+        let scales = self.noise.relative_scales_at_all_taus(rho);
+        let mut ranks = [0.0; LANES];
+        let left = vectorize(
+            #[inline(always)]
+            || {
+                let mut left = remaining(gram);
+                for lane in 0..LANES {
+                    left[lane] = if left[lane] > ROUNDING { left[lane] } else { ROUNDING };
+                    ranks[lane] = scales[lane] / left[lane];
+                }
+                left
+            },
+        );
+        for tau in taus {
+            if ranks[tau] > self.rank {
+                (self.level, self.left, self.rank) = (Level { rho, tau }, left[tau], ranks[tau]);
+            }
         }
     }
 
@@ -159,6 +163,38 @@ fn at_all_taus(noise: &Noise, rho: usize, a: &Projected, b: &Projected) -> [f64;
                 }
             }
             sums
+        },
+    )
+}
+
+/// `a' P a` and `a' P b`, as [`at_all_taus`] gives them: together they wait for the same numbers once.
+fn pair_at_all_taus(noise: &Noise, rho: usize, a: &Projected, b: &Projected) -> ([f64; LANES], [f64; LANES]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            let (square, shared) = dot_itself_and(&a.rest, &b.rest);
+            let (mut squares, mut products) = ([square; LANES], [shared; LANES]);
+            for (weights, (a, b)) in noise.weights_at_all_taus(rho).iter().zip(a.parts.iter().zip(&b.parts)) {
+                let (square, shared) = (a * a, a * b);
+                for lane in 0..LANES {
+                    squares[lane] += weights[lane] * square;
+                    products[lane] += weights[lane] * shared;
+                }
+            }
+            (squares, products)
+        },
+    )
+}
+
+/// The same at one level, in every lane.
+fn pair_at_one_tau(noise: &Noise, level: Level, a: &Projected, b: &Projected) -> ([f64; LANES], [f64; LANES]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            let (square, shared) = dot_itself_and(&a.rest, &b.rest);
+            let weights = noise.weights(level);
+            let square = square + weighted(weights, &a.parts, &a.parts);
+            ([square; LANES], [shared + weighted(weights, &a.parts, &b.parts); LANES])
         },
     )
 }
@@ -192,31 +228,48 @@ pub(crate) fn weighted(weights: &[f64], a: &[f64], b: &[f64]) -> f64 {
     lanes[0] + lanes[1] + lanes[2] + lanes[3] + tail
 }
 
-/// What is left of the last vector's square once the others are removed: elimination on a lower-triangular Gram matrix.
-fn remaining(gram: &mut [f64], count: usize) -> f64 {
+/// What is left of the last vector's square once the others are removed: elimination on lower triangles of Gram matrices,
+/// one in every lane.
+#[inline(always)]
+fn remaining(gram: &mut [[f64; LANES]]) -> [f64; LANES] {
+    let mut count = 0;
+    while place(count, 0) < gram.len() {
+        count += 1;
+    }
     for pivot in 0..count.saturating_sub(1) {
-        let square = gram[pivot * count + pivot];
-        if square <= ROUNDING {
-            continue;
-        }
+        let square = gram[place(pivot, pivot)];
         for i in pivot + 1..count {
-            let factor = gram[i * count + pivot] / square;
+            let own = gram[place(i, pivot)];
+            let mut factor = [0.0; LANES];
+            for lane in 0..LANES {
+                // A column without a square of its own takes nothing away.
+                factor[lane] = if square[lane] > ROUNDING { own[lane] / square[lane] } else { 0.0 };
+            }
             for j in pivot + 1..=i {
-                gram[i * count + j] -= factor * gram[j * count + pivot];
+                let other = gram[place(j, pivot)];
+                let entry = &mut gram[place(i, j)];
+                for lane in 0..LANES {
+                    entry[lane] -= factor[lane] * other[lane];
+                }
             }
         }
     }
-    gram[count * count - 1]
+    gram[gram.len() - 1]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::remaining;
+    use super::{LANES, remaining};
 
     #[test]
     fn elimination_leaves_the_square_of_what_is_perpendicular() {
         // (1, 0), (1, 1) and (3, 4, 5): the last one has 5 beside the plane.
-        let mut gram = vec![1.0, 0.0, 0.0, 1.0, 2.0, 0.0, 3.0, 7.0, 50.0];
-        assert!((remaining(&mut gram, 3) - 25.0).abs() < 1e-12);
+        let mut gram = [1.0, 1.0, 2.0, 3.0, 7.0, 50.0].map(|entry| [entry; LANES]);
+        // And (0, 0), (1, 1) and (3, 4, 5): beside the line, (3, 4) has half a square.
+        for (entry, zero) in gram.iter_mut().zip([0.0, 0.0, 2.0, 0.0, 7.0, 50.0]) {
+            entry[3] = zero;
+        }
+        let left = remaining(&mut gram);
+        assert!((left[0] - 25.0).abs() < 1e-12 && (left[3] - 25.5).abs() < 1e-12);
     }
 }

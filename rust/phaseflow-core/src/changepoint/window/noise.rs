@@ -47,7 +47,7 @@ pub(crate) struct Noise {
     pub(crate) deviations: Vec<f64>,
     /// Of every level: see [`Noise::log_scale`] and [`Noise::weights`].
     log_scales: Vec<f64>,
-    relative_scales: Vec<f64>,
+    relative_scales: Vec<[f64; LANES]>,
     weights: Vec<Vec<f64>>,
     /// Of every rho and direction: the weights at all taus, 0 beyond.
     weights_at_all_taus: Vec<Vec<[f64; LANES]>>,
@@ -92,7 +92,16 @@ impl Noise {
         }
         let freedom = deviations.len() - basis.len();
         let largest = log_scales.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let relative_scales = log_scales.iter().map(|scale| (2.0 * (scale - largest) / freedom as f64).exp()).collect();
+        let relative_scales = log_scales
+            .chunks(taus.len())
+            .map(|scales| {
+                let mut lanes = [0.0; LANES];
+                lanes.iter_mut().zip(scales).for_each(|(lane, scale)| {
+                    *lane = (2.0 * (scale - largest) / freedom as f64).exp();
+                });
+                lanes
+            })
+            .collect();
         let weights_at_all_taus = weights.chunks(taus.len()).map(across).collect();
         Ok(Self {
             correlations,
@@ -128,9 +137,9 @@ impl Noise {
         self.log_scales[self.index(level)]
     }
 
-    /// `exp(2 log_scale / freedom)` over its largest value.
-    pub(crate) fn relative_scale(&self, level: Level) -> f64 {
-        self.relative_scales[self.index(level)]
+    /// `exp(2 log_scale / freedom)` over its largest value, at all taus; 0 beyond.
+    pub(crate) fn relative_scales_at_all_taus(&self, rho: usize) -> &[f64; LANES] {
+        &self.relative_scales[rho]
     }
 
     /// For every direction its weights at all taus.

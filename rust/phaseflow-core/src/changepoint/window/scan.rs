@@ -68,10 +68,10 @@ const SIDE: usize = 16;
 /// difference of `b` between its starts and its ends, squared, times its largest entry. Most tiles need no more.
 #[derive(Debug)]
 pub(crate) struct Table {
-    tiles: Vec<Tile>,
+    all: Vec<Tile>,
+    /// Of narrow windows alone, 0 for the others: a scan of these need not ask every window for its width.
+    narrow: Vec<Tile>,
     count: usize,
-    /// Of each start, the first end that is too far for a narrow window.
-    narrow: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -81,6 +81,14 @@ struct Tile {
     end: usize,
     inverses: [[f64; SIDE]; SIDE],
     largest: f64,
+}
+
+impl Tile {
+    /// No gain of the tile is above this.
+    fn bound(&self, (starts, ends): (&Block, &Block)) -> f64 {
+        let apart = (starts.high - ends.low).max(ends.high - starts.low);
+        apart * apart * self.largest
+    }
 }
 
 /// The window with the largest gain.
@@ -98,55 +106,61 @@ impl Table {
         let gram: Vec<Vec<f64>> =
             hinges.iter().map(|hinge| places.hinge_products(&noise.residual(level, hinge))).collect();
         let largest = (0..count).map(|slot| gram[slot][slot]).fold(0.0, f64::max);
-        let inverse = |i: usize, j: usize| {
+        let inverse = |i: usize, j: usize, max_width: f64| {
             let denominator = gram[i][i] + gram[j][j] - gram[i][j] - gram[j][i];
-            let usable = denominator > DEGENERATE * largest && places.at(j) - places.at(i) <= places.max_width;
+            let usable = denominator > DEGENERATE * largest && places.at(j) - places.at(i) <= max_width;
             if usable { 1.0 / denominator } else { 0.0 }
         };
-        let tile = |start: usize, end: usize| {
+        let tile = |start: usize, end: usize, max_width: f64| {
             let mut inverses = [[0.0; SIDE]; SIDE];
             for i in start..(start + SIDE).min(count) {
                 for j in end.max(i + 1)..(end + SIDE).min(count) {
-                    inverses[i - start][j - end] = inverse(i, j);
+                    inverses[i - start][j - end] = inverse(i, j, max_width);
                 }
             }
             let largest = inverses.iter().flatten().copied().fold(0.0, f64::max);
             Tile { start, end, inverses, largest }
         };
-        let tiles = (0..count)
-            .step_by(SIDE)
-            .flat_map(|start| (start..count).step_by(SIDE).map(move |end| (start, end)))
-            .map(|(start, end)| tile(start, end))
-            .collect();
-        let narrow = (0..count)
-            .map(|i| i + 1 + (i + 1..count).take_while(|&j| places.at(j) - places.at(i) <= places.narrow).count())
-            .collect();
-        Self { tiles, count, narrow }
+        let tiles = |max_width: f64| {
+            (0..count)
+                .step_by(SIDE)
+                .flat_map(|start| (start..count).step_by(SIDE).map(move |end| (start, end)))
+                .map(|(start, end)| tile(start, end, max_width))
+                .filter(|tile| tile.largest > 0.0)
+                .collect()
+        };
+        Self { all: tiles(places.max_width), narrow: tiles(places.max_width.min(places.narrow)), count }
     }
 
-    /// The first end that is too far from a start.
-    fn limit(&self, start: usize, widths: Widths) -> usize {
-        if widths == Widths::Narrow { self.narrow[start] } else { self.count }
+    fn tiles(&self, widths: Widths) -> &[Tile] {
+        if widths == Widths::Narrow { &self.narrow } else { &self.all }
     }
 
     /// The best window for hinge products `b`; the first of equals. `None` where no window is usable.
     pub(crate) fn best(&self, b: &[f64], widths: Widths) -> Option<Best> {
         let blocks: Vec<Block> = b.chunks(SIDE).map(Block::new).collect();
-        let mut best = Best { start: 0, end: 0, gain: 0.0 };
-        for tile in &self.tiles {
-            let (starts, ends) = (&blocks[tile.start / SIDE], &blocks[tile.end / SIDE]);
-            let apart = (starts.high - ends.low).max(ends.high - starts.low);
-            if apart * apart * tile.largest < best.gain || self.limit(self.last(tile.start), widths) <= tile.end {
+        let tiles = self.tiles(widths);
+        let sides = |tile: &Tile| (&blocks[tile.start / SIDE], &blocks[tile.end / SIDE]);
+        let bounds: Vec<f64> = tiles.iter().map(|tile| tile.bound(sides(tile))).collect();
+        // The most promising tile first: what it holds rules most others out.
+        let first = (0..tiles.len()).reduce(|best, index| if bounds[index] > bounds[best] { index } else { best })?;
+        let mut largest = largest_gain(&tiles[first], sides(&tiles[first]));
+        let mut with_it = vec![first];
+        for (index, tile) in tiles.iter().enumerate() {
+            if bounds[index] < largest || index == first {
                 continue;
             }
-            let far = (tile.end + SIDE).min(self.count);
-            let whole = self.limit(tile.start, widths) >= far;
-            let largest = if whole { largest_gain(tile, starts, ends) } else { f64::INFINITY };
-            if largest > best.gain || (largest == best.gain && largest > 0.0) {
-                self.locate(tile, b, widths, &mut best);
+            let gain = largest_gain(tile, sides(tile));
+            if gain > largest {
+                largest = gain;
+                with_it.clear();
+            }
+            if gain == largest {
+                with_it.push(index);
             }
         }
-        (best.gain > 0.0).then_some(best)
+        let found = with_it.into_iter().filter_map(|index| self.locate(&tiles[index], b, largest));
+        found.filter(|_| largest > 0.0).min_by_key(|best| (best.start, best.end))
     }
 
     /// The last start of the tile that begins with this one.
@@ -154,16 +168,15 @@ impl Table {
         (start + SIDE).min(self.count) - 1
     }
 
-    /// The best window of a tile, if it is better, or as good and earlier.
-    fn locate(&self, tile: &Tile, b: &[f64], widths: Widths, best: &mut Best) {
-        for i in tile.start..=self.last(tile.start) {
-            for j in tile.end.max(i + 1)..(tile.end + SIDE).min(self.limit(i, widths)) {
-                let gain = (b[i] - b[j]) * (b[i] - b[j]) * tile.inverses[i - tile.start][j - tile.end];
-                if gain > best.gain || (gain == best.gain && gain > 0.0 && (i, j) < (best.start, best.end)) {
-                    *best = Best { start: i, end: j, gain };
-                }
-            }
-        }
+    /// The first window of a tile with this gain.
+    fn locate(&self, tile: &Tile, b: &[f64], largest: f64) -> Option<Best> {
+        (tile.start..=self.last(tile.start))
+            .flat_map(|i| (tile.end.max(i + 1)..(tile.end + SIDE).min(self.count)).map(move |j| (i, j)))
+            .map(|(start, end)| {
+                let apart = b[start] - b[end];
+                Best { start, end, gain: apart * apart * tile.inverses[start - tile.start][end - tile.end] }
+            })
+            .find(|best| best.gain == largest)
     }
 
     /// The same when the hinges are also to be free of further columns: `parts[k]` are the hinge products of column
@@ -186,9 +199,9 @@ impl Table {
         widths: Widths,
         mut visit: impl FnMut(usize, usize, f64),
     ) {
-        for tile in &self.tiles {
+        for tile in self.tiles(widths) {
             for i in tile.start..=self.last(tile.start) {
-                for j in tile.end.max(i + 1)..(tile.end + SIDE).min(self.limit(i, widths)) {
+                for j in tile.end.max(i + 1)..(tile.end + SIDE).min(self.count) {
                     let inverse = tile.inverses[i - tile.start][j - tile.end];
                     if inverse == 0.0 {
                         continue;
@@ -222,7 +235,7 @@ impl Block {
     }
 }
 
-fn largest_gain(tile: &Tile, starts: &Block, ends: &Block) -> f64 {
+fn largest_gain(tile: &Tile, (starts, ends): (&Block, &Block)) -> f64 {
     vectorize(
         #[inline(always)]
         || {
