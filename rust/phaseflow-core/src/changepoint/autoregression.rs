@@ -28,6 +28,19 @@ pub(crate) fn innovations(rho: f64, standardised: &[f64]) -> Vec<f64> {
     found
 }
 
+/// [`innovations`] of several vectors side by side.
+#[inline(always)]
+pub(crate) fn innovations_together<const N: usize>(rho: f64, standardised: &[[f64; N]]) -> Vec<[f64; N]> {
+    let scale = 1.0 / (1.0 - rho * rho).sqrt();
+    let mut found = standardised.to_vec();
+    for index in 1..found.len() {
+        for lane in 0..N {
+            found[index][lane] = (standardised[index][lane] - rho * standardised[index - 1][lane]) * scale;
+        }
+    }
+    found
+}
+
 /// `W' v`.
 pub(crate) fn unwhiten(rho: f64, deviations: &[f64], v: &[f64]) -> Vec<f64> {
     let scale = 1.0 / (1.0 - rho * rho).sqrt();

@@ -41,29 +41,29 @@ impl Detector {
         widths: Widths,
         tau: usize,
         cancel: &Cancel,
-    ) -> Result<(Likelihood, Image)> {
+    ) -> Result<Option<(Likelihood, Image)>> {
         let taus = if widths == Widths::All { tau..tau + 1 } else { 0..self.noise.taus.len() };
         let x: Vec<f64> = self.places.u.iter().map(|&place| self.x_at(place) / self.last()).collect();
-        let bend_from = |begin: f64| {
+        let bend = |begin: f64| x.iter().map(|x| ((x - begin).max(0.0) / (1.0 - begin)).powi(2)).collect::<Vec<f64>>();
+        let bends_from = |begins: &[f64]| -> Result<Option<Bend>> {
             cancel.check()?;
-            let bend: Vec<f64> = x.iter().map(|x| ((x - begin).max(0.0) / (1.0 - begin)).powi(2)).collect();
-            let image = self.noise.image(&bend);
-            Ok((begin, products.with(|rho, into| into.clone_from(&image.0[rho]), taus.clone()), image))
+            let images = self.noise.images(&begins.iter().copied().map(bend).collect::<Vec<_>>());
+            let bends = begins.iter().zip(images).map(|(&begin, image)| {
+                (begin, products.with(|rho, into| into.clone_from(&image.0[rho]), taus.clone()), image)
+            });
+            Ok(bends.reduce(likelier))
         };
         let mut step = (LAST - LATE) / PLACES as f64;
-        let mut best = bend_from(LATE)?;
-        for index in 1..=PLACES {
-            keep_likelier(&mut best, bend_from(LATE + step * index as f64)?);
-        }
+        let places: Vec<f64> = (0..=PLACES).map(|index| LATE + step * index as f64).collect();
+        let mut best = bends_from(&places)?;
         for _ in 0..HALVINGS {
             step /= 2.0;
-            for begin in [best.0 - step, best.0 + step] {
-                if (LATE..=LAST).contains(&begin) {
-                    keep_likelier(&mut best, bend_from(begin)?);
-                }
-            }
+            let Some(so_far) = best else { break };
+            let mut near = vec![so_far.0 - step, so_far.0 + step];
+            near.retain(|begin| (LATE..=LAST).contains(begin));
+            best = [Some(so_far), bends_from(&near)?].into_iter().flatten().reduce(likelier);
         }
-        Ok((best.1, best.2))
+        Ok(best.map(|best| (best.1, best.2)))
     }
 
     fn last(&self) -> f64 {
@@ -71,8 +71,10 @@ impl Detector {
     }
 }
 
-fn keep_likelier(best: &mut (f64, Likelihood, Image), other: (f64, Likelihood, Image)) {
-    if other.1.value > best.1.value {
-        *best = other;
-    }
+/// Where it begins, and the curve beside it.
+type Bend = (f64, Likelihood, Image);
+
+/// The first of equals.
+fn likelier(a: Bend, b: Bend) -> Bend {
+    if b.1.value > a.1.value { b } else { a }
 }

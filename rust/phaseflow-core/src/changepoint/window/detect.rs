@@ -2,7 +2,7 @@
 //!
 //! Rounds: every curve that is still open is fitted (in parallel), the noise levels this needs are simulated, and a
 //! curve whose best window is significant keeps it and goes into the next round, where that window is a column of its
-//! base. What a further round finds touching an earlier window is taken for the rest of its shape, and a window larger
+//! base. Most curves have no window: what the first fit sees of a curve is forgotten and made anew for the others. What a further round finds touching an earlier window is taken for the rest of its shape, and a window larger
 //! than all the curve ever did (base and window then run against each other) for a bend the base lacks: either stays
 //! in the base and is not reported.
 
@@ -11,27 +11,21 @@ use std::sync::Arc;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
+use super::curves::{Curve, Found, Role, touches};
 use super::detector::Detector;
 use super::fit::{Fit, best_window};
 use super::interval::{Intervals, intervals};
-use super::likelihood::Products;
+use super::likelihood::{Likelihood, Products};
 use super::noise::Image;
-use super::null::{Null, scaled};
+use super::null::Null;
 use super::refine::{Change, refine};
 use super::rest::rest;
 use crate::{Cancel, Error, Result};
 
 /// Columns that are not reported, at most, for each that is.
 const UNREPORTED: usize = 2;
-/// A window larger than this many times the range of its curve bends the base. Noise and the tails of the softer shapes
-/// take the size of a real one a little over the range.
-const RUNAWAY: f64 = 1.25;
 /// Bends to the end of the run that a curve may have beside those of the base.
 const MOST_BENDS: usize = 2;
-/// What a window is fitted with: its start, its end and its size; and a bend with its beginning and its size.
-const OF_WINDOW: usize = 3;
-const OF_BEND: usize = 2;
-
 /// A phase change of one curve, in the units of x and of the signal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
@@ -85,94 +79,30 @@ pub struct Limits {
     pub min_size: f64,
 }
 
-/// What a significant window is taken for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// A phase change.
-    Reported,
-    /// The rest of the shape of a reported one.
-    Mends,
-    /// A bend that the base lacks.
-    Bends,
-}
-
-struct Found {
-    change: Change,
-    image: Image,
-    p_value: f64,
-    role: Role,
-}
-
-impl Found {
-    /// Whether this only completes the shape of `change`.
-    fn mends(&self, change: &Change) -> bool {
-        self.role == Role::Mends && touches(change, &self.change)
-    }
-}
-
-struct Curve {
-    series: usize,
-    image: Image,
-    /// Largest less smallest value of the scaled curve.
-    range: f64,
-    scale: f64,
-    found: Vec<Found>,
-    /// Bends of this curve that the base lacks, from some place to the end of the run.
-    bends: Vec<Image>,
-    p_value: Option<f64>,
-    open: bool,
-}
-
-impl Curve {
-    /// What the curve has beside the base, as far as it is known.
-    fn known(&self) -> Vec<&Image> {
-        self.found.iter().map(|found| &found.image).chain(&self.bends).collect()
-    }
-
-    /// Of what the noise was estimated from with the base alone, the share that is left beside what is known. Twice a gain
-    /// in log-likelihood is `freedom ln(ratio of squares)`; a second window's is held against curves with nothing but the
-    /// base, and has so much less freedom.
-    fn freedom_left(&self, freedom: usize) -> f64 {
-        let fitted = OF_WINDOW * self.found.len() + OF_BEND * self.bends.len();
-        freedom.saturating_sub(fitted) as f64 / freedom as f64
-    }
-
-    fn runs_away(&self, change: &Change) -> bool {
-        change.size.abs() > RUNAWAY * self.range
-    }
-}
-
 impl Detector {
     /// The windows of every row of `signals` (series, sample).
     pub fn detect(&self, signals: ArrayView2<'_, f64>, limits: Limits, cancel: &Cancel) -> Result<Windows> {
         check_signals(self, &signals)?;
         check_limits(limits)?;
         self.prepare(cancel)?;
-        let mut curves: Vec<Curve> = (0..signals.nrows())
-            .into_par_iter()
-            .map(|series| {
-                cancel.check()?;
-                let (curve, scale) = scaled(&signals.row(series).to_vec());
-                let image = self.noise.image(&curve);
-                let extremes = curve.iter().fold((0.0_f64, 0.0_f64), |(low, high), &y| (low.min(y), high.max(y)));
-                let range = extremes.1 - extremes.0;
-                Ok(Curve {
-                    series,
-                    image,
-                    range,
-                    scale,
-                    found: Vec::new(),
-                    bends: Vec::new(),
-                    p_value: None,
-                    open: true,
-                })
-            })
-            .collect::<Result<_>>()?;
-        while curves.iter().any(|curve| curve.open) {
-            self.round(&mut curves, limits, cancel)?;
+        let fits = self.fit_alone(signals, cancel)?;
+        let fits: Vec<Option<Fit>> = fits.into_iter().map(Some).collect();
+        let nulls = self.nulls(&fits, cancel)?;
+        let p_values = fits.iter().zip(&nulls).map(|(fit, null)| p_value(null, fit.map_or(0.0, |fit| fit.statistic)));
+        let mut found = Windows { windows: Vec::new(), p_values: p_values.collect(), rests: Vec::new() };
+        let sure: Vec<usize> = (0..fits.len()).filter(|&series| found.p_values[series] <= limits.level).collect();
+        for some in sure.chunks(self.curves_at_once()) {
+            let mut curves = self.curves(signals, some, cancel)?;
+            let first = some.iter().map(|&series| fits[series]).collect();
+            self.rounds(&mut curves, first, limits, cancel)?;
+            self.describe(&curves, limits, &mut found, cancel)?;
         }
+        Ok(found)
+    }
+
+    fn describe(&self, curves: &[Curve], limits: Limits, found: &mut Windows, cancel: &Cancel) -> Result<()> {
         let windows = curves.par_iter().map(|curve| self.report(curve, limits, cancel)).collect::<Result<Vec<_>>>()?;
-        let rests = curves
+        let rests: Vec<_> = curves
             .par_iter()
             .filter(|curve| curve.p_value.is_some_and(|p_value| p_value <= limits.level))
             .map(|curve| {
@@ -180,51 +110,54 @@ impl Detector {
                 Ok((curve.series, rest(self, &curve.known(), &curve.image)))
             })
             .collect::<Result<_>>()?;
-        Ok(Windows {
-            windows: windows.into_iter().flatten().collect(),
-            p_values: curves.iter().map(|curve| curve.p_value.unwrap_or(1.0)).collect(),
-            rests,
-        })
+        found.windows.extend(windows.into_iter().flatten());
+        found.rests.extend(rests);
+        for curve in curves {
+            found.p_values[curve.series] = curve.p_value.unwrap_or(1.0);
+        }
+        Ok(())
     }
 
     /// The clearest window of every row, whether significant or not: the statistic, and start and end as checkpoints.
     pub fn clearest(&self, signals: ArrayView2<'_, f64>, cancel: &Cancel) -> Result<Vec<Clearest>> {
         check_signals(self, &signals)?;
         self.prepare(cancel)?;
-        (0..signals.nrows())
-            .into_par_iter()
-            .map(|series| {
-                cancel.check()?;
-                let curve = self.noise.image(&scaled(&signals.row(series).to_vec()).0);
-                let fit = best_window(self, &[], &curve, cancel)?;
-                let sample = |slot: usize| self.places.candidates[slot];
-                Ok(Clearest {
-                    statistic: fit.statistic,
-                    window: fit.window.map(|(start, end)| (sample(start), sample(end))),
-                })
-            })
-            .collect()
+        let sample = |slot: usize| self.places.candidates[slot];
+        let clearest = |fit: Fit| Clearest {
+            statistic: fit.statistic,
+            window: fit.window.map(|(start, end)| (sample(start), sample(end))),
+        };
+        Ok(self.fit_alone(signals, cancel)?.into_iter().map(clearest).collect())
     }
 
-    fn round(&self, curves: &mut [Curve], limits: Limits, cancel: &Cancel) -> Result<()> {
-        let fits: Vec<Option<Fit>> = curves
-            .par_iter()
-            .map(|curve| {
-                cancel.check()?;
-                curve.open.then(|| best_window(self, &curve.known(), &curve.image, cancel)).transpose()
-            })
-            .collect::<Result<_>>()?;
-        let mut nulls: Vec<Option<Arc<Null>>> = vec![None; curves.len()];
-        for (null, fit) in nulls.iter_mut().zip(&fits) {
-            if let Some(fit) = fit.filter(|fit| fit.window.is_some()) {
-                *null = Some(self.null(fit.null_level, cancel)?);
-            }
+    /// Until no curve is open; `first` is how each fits.
+    fn rounds(&self, curves: &mut [Curve], first: Vec<Option<Fit>>, limits: Limits, cancel: &Cancel) -> Result<()> {
+        let mut fits = first;
+        while fits.iter().any(Option::is_some) {
+            self.round(curves, &fits, limits, cancel)?;
+            fits = curves
+                .par_iter()
+                .map(|curve| {
+                    cancel.check()?;
+                    curve.open.then(|| best_window(self, &curve.known(), &curve.image, cancel)).transpose()
+                })
+                .collect::<Result<_>>()?;
         }
-        curves.par_iter_mut().zip(&fits).zip(&nulls).try_for_each(|((curve, fit), null)| {
+        Ok(())
+    }
+
+    /// The simulated distributions that these windows are held against.
+    fn nulls(&self, fits: &[Option<Fit>], cancel: &Cancel) -> Result<Vec<Option<Arc<Null>>>> {
+        let with_window = |fit: &Option<Fit>| fit.filter(|fit| fit.window.is_some());
+        fits.iter().map(|fit| with_window(fit).map(|fit| self.null(fit.null_level, cancel)).transpose()).collect()
+    }
+
+    fn round(&self, curves: &mut [Curve], fits: &[Option<Fit>], limits: Limits, cancel: &Cancel) -> Result<()> {
+        let nulls = self.nulls(fits, cancel)?;
+        curves.par_iter_mut().zip(fits).zip(&nulls).try_for_each(|((curve, fit), null)| {
             cancel.check()?;
             let Some(fit) = fit else { return Ok(()) };
-            let statistic = fit.statistic * curve.freedom_left(self.noise.freedom);
-            let p_value = null.as_ref().map_or(1.0, |null| null.p_value(statistic));
+            let p_value = p_value(null, fit.statistic * curve.freedom_left(self.noise.freedom));
             if p_value <= limits.level
                 && let Some(bend) = self.bends_instead(curve, fit, cancel)?
             {
@@ -245,8 +178,9 @@ impl Detector {
         }
         let known = curve.known();
         let products = Products::new(&self.noise, &known, &curve.image);
-        let (bend, image) = self.best_bend(&products, fit.widths, fit.alternative.level.tau, cancel)?;
-        Ok((bend.value + self.lead_over_bend() >= fit.alternative.value).then_some(image))
+        let bend = self.best_bend(&products, fit.widths, fit.alternative.level.tau, cancel)?;
+        let explains = |bend: &Likelihood| bend.value + self.lead_over_bend() >= fit.alternative.value;
+        Ok(bend.filter(|(bend, _)| explains(bend)).map(|(_, image)| image))
     }
 
     /// Takes the window into the curve's base, or closes the curve.
@@ -311,10 +245,8 @@ impl Detector {
     }
 }
 
-/// Whether two windows overlap or lie closer than half the first one's width on either side.
-fn touches(first: &Change, second: &Change) -> bool {
-    let reach = 0.5 * (first.end - first.start);
-    second.start <= first.end + reach && second.end >= first.start - reach
+fn p_value(null: &Option<Arc<Null>>, statistic: f64) -> f64 {
+    null.as_ref().map_or(1.0, |null| null.p_value(statistic))
 }
 
 fn check_signals(detector: &Detector, signals: &ArrayView2<'_, f64>) -> Result<()> {

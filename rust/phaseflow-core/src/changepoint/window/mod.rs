@@ -2,6 +2,7 @@
 
 mod base;
 mod bend;
+mod curves;
 mod detect;
 mod detector;
 mod fit;
@@ -14,6 +15,7 @@ mod refine;
 mod rest;
 mod scan;
 mod shape;
+mod together;
 
 pub use base::{Base, Scale};
 pub use detect::{Clearest, Limits, Window, Windows};

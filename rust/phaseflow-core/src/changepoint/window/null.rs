@@ -7,8 +7,6 @@
 //! Beyond the largest tenth of the draws the tail is an exponential with the mean excess of that tenth, which is the
 //! form it has for a single window exactly; p-values far below 1 / draws rest on that form.
 
-use rayon::prelude::*;
-
 use super::super::autoregression::RHOS;
 use super::detector::Detector;
 use super::fit::best_window;
@@ -32,15 +30,14 @@ impl Null {
     pub(crate) fn simulate(detector: &Detector, level: Level, cancel: &Cancel) -> Result<Self> {
         // A stream a level and draw: the numbers do not depend on which levels were asked for before.
         let first = (detector.noise.index(level) as u64) << 32;
-        let mut sorted: Vec<f64> = (0..detector.options.simulations)
-            .into_par_iter()
-            .map(|index| {
-                cancel.check()?;
+        let mut sorted = detector.each_together(detector.options.simulations, cancel, |some| {
+            let curve = |index: usize| {
                 let mut random = Random::stream(detector.options.seed, first + index as u64);
-                let curve = draw(detector, level, ACTIVE[index % ACTIVE.len()], &mut random);
-                Ok(best_window(detector, &[], &detector.noise.image(&scaled(&curve).0), cancel)?.statistic)
-            })
-            .collect::<Result<_>>()?;
+                scaled(&draw(detector, level, ACTIVE[index % ACTIVE.len()], &mut random)).0
+            };
+            let images = detector.noise.images(&some.map(curve).collect::<Vec<_>>());
+            images.iter().map(|image| Ok(best_window(detector, &[], image, cancel)?.statistic)).collect()
+        })?;
         sorted.sort_by(f64::total_cmp);
         Ok(Self { sorted })
     }

@@ -6,9 +6,12 @@
 use super::detector::Detector;
 use super::fit::{Beside, product, with_room};
 use super::forms::Functionals;
-use super::likelihood::{Products, ROUNDING};
+use super::likelihood::{Likelihood, Products, ROUNDING};
 use super::noise::{Image, Level};
 use super::shape::Shape;
+
+/// Times the best place and the noise level are chosen in turn.
+const TURNS: usize = 3;
 
 /// A window on the axis of the model.
 #[derive(Debug, Clone, Copy)]
@@ -120,36 +123,81 @@ impl<'a> Trials<'a> {
     }
 }
 
+/// Where the search for the best window of one shape has got to.
+struct Course {
+    shape: Shape,
+    place: (f64, f64),
+    /// The noise there.
+    likelihood: Likelihood,
+    best: Option<(f64, Change)>,
+}
+
 /// The window near `(start, end)` that makes the curve likeliest, beside the earlier ones.
+///
+/// The shapes take their steps side by side, because several images are made in the time of a few.
 pub(crate) fn refine(detector: &Detector, earlier: &[&Image], curve: &Image, start: f64, end: f64) -> Option<Change> {
-    let mut best: Option<(f64, Change)> = None;
     let products = Products::new(&detector.noise, earlier, curve);
-    for shape in Shape::ALL {
-        let level_at = |start: f64, end: f64| {
-            with_room(&products, &detector.noise.image(&shape.over(&detector.places.u, start, end)))
-        };
-        let (middle, width) = ((start + end) / 2.0, end - start);
-        let first = [1.0, 0.6, 1.6, 2.5]
+    let mut open = first_courses(detector, &products, start, end);
+    let mut done = Vec::new();
+    for _ in 0..TURNS {
+        let (moved, stuck): (Vec<_>, Vec<_>) = open
+            .into_iter()
+            .map(|course| {
+                let trials = Trials::new(detector, course.likelihood.level, course.shape, earlier, curve);
+                let found = trials.descend(course.place.0, course.place.1);
+                (course, found)
+            })
+            .partition(|(_, found)| found.is_some());
+        done.extend(stuck.into_iter().map(|(course, _)| course));
+        let places: Vec<(Shape, (f64, f64))> = moved
             .iter()
-            .map(|stretch| (middle - stretch * width / 2.0, middle + stretch * width / 2.0))
-            .filter(|&(start, end)| detector.allows(start, end))
-            .map(|(start, end)| (level_at(start, end), start, end))
-            .reduce(|a, b| if b.0.value > a.0.value { b } else { a });
-        let Some((mut likelihood, mut start, mut end)) = first else { continue };
-        for _ in 0..3 {
-            let trials = Trials::new(detector, likelihood.level, shape, earlier, curve);
-            let Some((new_start, new_end, trial)) = trials.descend(start, end) else { break };
-            (start, end) = (new_start, new_end);
-            let level = likelihood.level;
-            likelihood = level_at(start, end);
-            if best.as_ref().is_none_or(|(value, _)| likelihood.value > *value) {
-                let change = Change { shape, start, end, size: trial.size, level, left: trial.left };
-                best = Some((likelihood.value, change));
+            .filter_map(|(course, found)| found.map(|(start, end, _)| (course.shape, (start, end))))
+            .collect();
+        let likelihoods = likelihoods_at(detector, &products, &places);
+        open = Vec::new();
+        for (((mut course, found), place), likelihood) in moved.into_iter().zip(places).zip(likelihoods) {
+            let (Some((start, end, trial)), level) = (found, course.likelihood.level) else { continue };
+            if course.best.as_ref().is_none_or(|(value, _)| likelihood.value > *value) {
+                let change = Change { shape: course.shape, start, end, size: trial.size, level, left: trial.left };
+                course.best = Some((likelihood.value, change));
             }
-            if likelihood.level == level {
-                break;
-            }
+            (course.place, course.likelihood) = (place.1, likelihood);
+            if likelihood.level == level { done.push(course) } else { open.push(course) }
         }
     }
-    best.map(|(_, change)| change)
+    done.append(&mut open);
+    // Of equals the first shape.
+    done.sort_by_key(|course| Shape::ALL.iter().position(|shape| *shape == course.shape));
+    done.into_iter().filter_map(|course| course.best).reduce(|a, b| if b.0 > a.0 { b } else { a }).map(|best| best.1)
+}
+
+/// Every shape at the likeliest of a few places around the first one.
+fn first_courses(detector: &Detector, products: &Products<'_>, start: f64, end: f64) -> Vec<Course> {
+    let (middle, width) = ((start + end) / 2.0, end - start);
+    let places = [1.0, 0.6, 1.6, 2.5]
+        .iter()
+        .map(|stretch| (middle - stretch * width / 2.0, middle + stretch * width / 2.0))
+        .filter(|&(start, end)| detector.allows(start, end));
+    let places: Vec<(f64, f64)> = places.collect();
+    let of_shapes: Vec<(Shape, (f64, f64))> =
+        Shape::ALL.iter().flat_map(|shape| places.iter().map(|place| (*shape, *place))).collect();
+    let likelihoods = likelihoods_at(detector, products, &of_shapes);
+    let courses: Vec<Course> = of_shapes
+        .into_iter()
+        .zip(likelihoods)
+        .map(|((shape, place), likelihood)| Course { shape, place, likelihood, best: None })
+        .collect();
+    let better = |a: Course, b: Course| if b.likelihood.value > a.likelihood.value { b } else { a };
+    let mut courses = courses.into_iter().peekable();
+    Shape::ALL
+        .iter()
+        .filter_map(|shape| std::iter::from_fn(|| courses.next_if(|course| course.shape == *shape)).reduce(better))
+        .collect()
+}
+
+/// The likeliest noise beside each of these windows.
+fn likelihoods_at(detector: &Detector, products: &Products<'_>, windows: &[(Shape, (f64, f64))]) -> Vec<Likelihood> {
+    let u = &detector.places.u;
+    let columns: Vec<Vec<f64>> = windows.iter().map(|(shape, (start, end))| shape.over(u, *start, *end)).collect();
+    detector.noise.images(&columns).iter().map(|image| with_room(products, image)).collect()
 }
