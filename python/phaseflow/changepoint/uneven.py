@@ -155,12 +155,16 @@ class UnevenPanel:
 
     def _contradict_even_noise(self) -> Iterator[tuple[int, Noise]]:
         """The series whose neighbouring samples do, and the noise that they show."""
+        series, squares = [], []
         for first in range(0, len(self._curves), _AT_ONCE):
-            squares = neighbour_squares(self._axis, self._curves[first : first + _AT_ONCE])
-            some = np.flatnonzero(contradicted(squares, self._profiles[: self._coarse, 2:-2], _SHARED) > _SCREEN)
-            found = self._slopes(squares[some], slice(2, -2), _SHARED)
-            for k in np.flatnonzero(errors(found) > _SCREEN).tolist():
-                yield first + int(some[k]), _lattice(found, k, 0.0)
+            block = neighbour_squares(self._axis, self._curves[first : first + _AT_ONCE])
+            some = np.flatnonzero(contradicted(block, self._profiles[: self._coarse, 2:-2], _SHARED) > _SCREEN)
+            series += (first + some).tolist()
+            squares.append(block[some])
+        # All of them at once: few of a block are among them, and a call costs as much for one as for many.
+        found = self._slopes(np.concatenate(squares), slice(2, -2), _SHARED)
+        for k in np.flatnonzero(errors(found) > _SCREEN).tolist():
+            yield series[k], _lattice(found, k, 0.0)
 
     def _seen_by_neighbours(self, series: NDArray[np.int64]) -> list[Noise | None]:
         found = self._slopes(neighbour_squares(self._axis, self._curves[series]), slice(2, -2), _SHARED)
@@ -174,7 +178,12 @@ class UnevenPanel:
         return self._slopes(squares, slice(None), max(n_samples - _TAKEN, _TAKEN) / n_samples)
 
     def _slopes(self, squares: NDArray[np.float64], samples: slice, independent: float) -> Slope:
-        return slopes(squares, self._profiles[:, samples], self._coarse, independent)
+        profiles = self._profiles[:, samples]
+        blocks = [
+            slopes(squares[first : first + _AT_ONCE], profiles, self._coarse, independent)
+            for first in range(0, max(len(squares), 1), _AT_ONCE)
+        ]
+        return Slope(*(np.concatenate(values) for values in zip(*blocks, strict=True)))
 
     def _detector(self, noise: Noise) -> "_core.WindowDetector":
         if noise == EVEN:
