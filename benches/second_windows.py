@@ -3,8 +3,9 @@
 python benches/second_windows.py        # two minutes
 
 Smooth curves of window_calibration.py with a drop over 0.3 decades in the middle, of a form the detector has: share of
-curves with two windows or more, at level 0.05 and the defaults; in even noise also with variance=None. Then curves with
-two drops: share in which both are found.
+curves with two windows or more, at level 0.05 and the defaults; in even noise also with variance=None. The same for a
+drop of a form it lacks, which begins at once and ends like a relaxation. Then curves with two drops: share in which
+both are found.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import phaseflow as pf
 SETTINGS = ((30, "log-spaced"), (95, "mixed"), (120, "log-spaced"), (120, "uniform"))
 NOISES = ("independent", "AR(1) 0.8", "with the level")
 FORMS = {"ramp": lambda z: np.clip(z, 0, 1), "logistic": lambda z: 1 / (1 + np.exp(-4 * (z - 0.5)))}
+LACKING = {"relaxation": lambda z: 1 - np.exp(-3 * np.maximum(z, 0))}
 PAIRS = ((40, 5), (40, 10), (40, 20))
 
 
@@ -34,7 +36,10 @@ def main():
         x = GRIDS[grid](samples)
         case = {"samples": samples, "grid": grid, "noise": noise, "curves": options.curves}
         cases.append(
-            case | sizes(x, noise, options) | {f"both of {a}, {b}": both(x, noise, a, b, options) for a, b in PAIRS}
+            case
+            | sizes(x, noise, options, FORMS, "one")
+            | sizes(x, noise, options, LACKING, "a relaxation")
+            | {f"both of {a}, {b}": both(x, noise, a, b, options) for a, b in PAIRS}
         )
         print(", ".join(f"{name} {value}" for name, value in cases[-1].items()), flush=True)
     write_record("second_windows", cases)
@@ -46,9 +51,9 @@ def places(x, at):
     return (u - u[0] - at * (u[-1] - u[0])) / WIDTH
 
 
-def sizes(x, noise, options):
+def sizes(x, noise, options, forms, title):
     shares = {"auto": [], None: []}
-    for smooth, form, height in product(("power law", "power and exponential"), FORMS.values(), options.heights):
+    for smooth, form, height in product(("power law", "power and exponential"), forms.values(), options.heights):
         level = np.broadcast_to(SMOOTH[smooth](x) + height * (1 - form(places(x, START))), (options.curves, len(x)))
         curves = level + NOISE[noise](np.random.default_rng(1), level)
         for variance in ("auto",) if noise == "with the level" else ("auto", None):
@@ -56,7 +61,7 @@ def sizes(x, noise, options):
             shares[variance].append((found["count"] > 1).sum() / options.curves)
     words = {"auto": "", None: ", variance None"}
     return {
-        f"two of one{words[variance]}, {name}": round(float(function(values)), 4)
+        f"two of {title}{words[variance]}, {name}": round(float(function(values)), 4)
         for variance, values in shares.items()
         for name, function in (("mean", np.mean), ("most", np.max))
         if values
