@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import phaseflow as pf
+from cold import evict, needs_fadvise
 from phaseflow import _core
 from phaseflow._core import StoredTensor
 from phaseflow.analysis import tables
@@ -26,12 +27,6 @@ def stored(path: Path, losses: np.ndarray, offset: int = 0) -> StoredTensor:
     """The losses as they would lie in a file, behind ``offset`` bytes of something else."""
     path.write_bytes(b"\xff" * offset + losses.tobytes())
     return StoredTensor.in_file(path, path.name, losses.dtype.name, losses.shape, offset)
-
-
-def evict(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def scan(tensors: list[StoredTensor], tokens: object = None, keep: bool = True, threads: int | None = None) -> list:
@@ -69,7 +64,7 @@ def test_stored_losses_give_the_bits_of_those_in_memory(
     same(of_array(losses, tokens), losses, tokens)
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@needs_fadvise
 @pytest.mark.parametrize("offset", [0, 4104, 3])
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -84,7 +79,7 @@ def test_cold_files_give_the_same_bits(tmp_path: Path, dtype: type, keep: bool, 
         same(found, one, (50, 500, 0.1))
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@needs_fadvise
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_cold_file_that_was_cut_is_told(tmp_path: Path, keep: bool) -> None:
     losses = np.random.default_rng(0).exponential(3.0, (1300, 700)).astype(np.float32)

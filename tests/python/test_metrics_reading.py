@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cold import evict, needs_fadvise
 from phaseflow._core import StoredTensor, may_stay_cached
 from phaseflow.exceptions import CorruptArchiveError
 from phaseflow.metrics import _reading
@@ -79,13 +80,7 @@ def test_what_was_given_back_reads_the_same_again(stays_cached: bool, tmp_path: 
         np.testing.assert_array_equal(np.asarray(tensor), before)
 
 
-def evict(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@needs_fadvise
 def test_a_cold_tensor_is_read_into_memory_of_its_own_and_keeps_no_file_open(tmp_path: Path) -> None:
     tensors = stored(tmp_path, 30, (3500,))
     before, open_files = [np.asarray(tensor).copy() for tensor in tensors], len(os.listdir("/proc/self/fd"))
@@ -108,7 +103,7 @@ def test_a_tensor_loaded_twice_or_when_empty_is_the_same(shape: tuple[int, int],
     np.testing.assert_array_equal(np.asarray(tensor), before)
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="makes files cold as Linux does")
+@needs_fadvise
 def test_a_file_that_was_cut_since_it_was_opened_is_an_error_of_its_place(tmp_path: Path) -> None:
     tensors = stored(tmp_path, 5, (3500,))
     tensors[2].release(0, 3500, False)

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::ops::Range;
 
+use memmap2::Mmap;
 use zerocopy::IntoBytes;
 
 use super::header::corrupt;
@@ -36,7 +37,7 @@ impl MappedFile {
     /// These bytes, unless they are in memory already. The file is open during the call alone.
     pub(super) fn read_cold(&self, object: &str, bytes: Range<usize>) -> crate::Result<Option<Vec<u64>>> {
         let file = File::open(self.path()).map_err(|error| io_error(self.path(), error))?;
-        if bytes.is_empty() || both_ends_cached(&file, &bytes) {
+        if bytes.is_empty() || both_ends_cached(&self.map, &file, &bytes) {
             return Ok(None);
         }
         let mut words = Vec::new();
@@ -61,7 +62,7 @@ impl MappedFile {
 
     /// Whether these bytes are in memory already, as far as their ends tell; false where the system does not say.
     pub(super) fn is_cached(&self, bytes: &Range<usize>) -> bool {
-        self.file().is_ok_and(|file| both_ends_cached(file, bytes))
+        self.file().is_ok_and(|file| both_ends_cached(&self.map, file, bytes))
     }
 
     /// Starts to read these bytes into memory.
@@ -99,8 +100,8 @@ impl MappedFile {
 }
 
 /// Who has read the header of a file has brought in what follows it, so the first byte alone tells little.
-fn both_ends_cached(file: &File, bytes: &Range<usize>) -> bool {
-    [bytes.end.saturating_sub(1), bytes.start].iter().all(|&end| hints::is_cached(file, end))
+fn both_ends_cached(map: &Mmap, file: &File, bytes: &Range<usize>) -> bool {
+    [bytes.end.saturating_sub(1), bytes.start].iter().all(|&end| hints::is_cached(map, file, end))
 }
 
 #[cfg(unix)]
@@ -130,7 +131,23 @@ mod hints {
 
     use memmap2::{Advice, Mmap, UncheckedAdvice};
 
-    pub(super) fn is_cached(file: &File, at: usize) -> bool {
+    /// A read that may not wait starts one, which a quick disk ends before the answer, so the map is asked first; of files
+    /// that are neither ours nor writable it says they are in memory.
+    pub(super) fn is_cached(map: &Mmap, file: &File, at: usize) -> bool {
+        is_resident(map, at) && comes_at_once(file, at)
+    }
+
+    fn is_resident(map: &Mmap, at: usize) -> bool {
+        // SAFETY: asks for a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as usize;
+        let start = map.as_ptr().wrapping_add(at).map_addr(|address| address - address % page);
+        let mut told = 0_u8;
+        // SAFETY: a page of the map, of which one byte is told; nothing of it is read.
+        let failed = unsafe { libc::mincore(start.cast_mut().cast(), 1, &raw mut told) } != 0;
+        failed || told & 1 == 1
+    }
+
+    fn comes_at_once(file: &File, at: usize) -> bool {
         let mut byte = 0_u8;
         let part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         // SAFETY: one buffer of one byte, alive during the call; RWF_NOWAIT makes the call fail instead of waiting.
@@ -174,7 +191,7 @@ mod hints {
 
     use memmap2::Mmap;
 
-    pub(super) fn is_cached(_: &File, _: usize) -> bool {
+    pub(super) fn is_cached(_: &Mmap, _: &File, _: usize) -> bool {
         false
     }
 
