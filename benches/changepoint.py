@@ -212,7 +212,7 @@ def windows(n_series, n_samples, options):
     contenders[name]()
     first = time.perf_counter() - started
     contenders |= peers.window_scan(y, np.log10(x))
-    seconds = interleave(contenders, max(1, options.rounds // 3))
+    seconds = interleave(contenders, max(3, options.rounds // 2))
     seconds["phaseflow, thresholds simulated"] = [first]
     return compare(f"windows, {n_series:,} series of {n_samples}", seconds, name)
 

@@ -34,6 +34,7 @@ __all__ = [
     "head_scores_of_compact",
     "in_context_learning_interval",
     "in_context_learning_score",
+    "least_segment",
     "log_derivative",
     "loss_gram",
     "loss_log_derivative",
@@ -304,6 +305,9 @@ def detect(
     order: int,
     threads: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None, float | None, float | None, str]: ...
+def least_segment(
+    *, cost: str, penalty: float | str, n_changepoints: int | None, min_size: int, order: int, features: int
+) -> int: ...
 def place_intervals(
     x: NDArray[np.float64],
     signal: NDArray[np.float64],

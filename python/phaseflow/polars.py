@@ -202,7 +202,9 @@ class Phase:
             tables = [pl.DataFrame(schema={schema.SERIES: pl.Int64, **dict.fromkeys(_WINDOW, pl.Float64)})]
             groups = _groups(lists, beside)
             check_counts(flank=options.get("flank", 3))
-            tested = groups.present() >= least_samples(options.get("flank", 3))
+            least = least_samples(options.get("flank", 3))
+            detect_windows(np.empty((0, least)), **options)  # no group is at fault where an option is
+            tested = groups.present() >= least
             columns = {_AXIS: groups.x, _VARIANCE: _of_rows("variance", lists, beside[_VARIANCE])}
             for members, rows, shared in _alike(groups, tested, columns):
                 known = read_off if given is None else shared[_VARIANCE]

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import phaseflow as pf
-from phaseflow.exceptions import DtypeError, NotFiniteError, ParameterError, PhaseflowError, ShapeError
+from phaseflow.exceptions import DtypeError, NotFiniteError, ParameterError, ShapeError
 
 SIGNAL = np.repeat([0.0, 5.0], 20) + np.random.default_rng(0).normal(0, 0.1, 40)
 
@@ -200,6 +200,11 @@ def test_a_name_is_a_string(name, calls):
                 CALLS[call](SIGNAL, **{name: value})
 
 
+@pytest.mark.parametrize("penalties", [np.array([1.0, 3.0]), pl.Series([1.0, 3.0]), [1, 3]])
+def test_a_range_of_penalties_may_be_any_pair(penalties):
+    assert pf.detect_path(SIGNAL, penalties=penalties).equals(pf.detect_path(SIGNAL, penalties=(1.0, 3.0)))
+
+
 @pytest.mark.parametrize("penalties", [3.0, (1.0,), (1, 2, 3), "12", ("a", "b"), (True, 3.0), {1.0, 2.0}])
 def test_a_range_of_penalties_is_two_numbers(penalties):
     with pytest.raises(ParameterError, match="penalties"):
@@ -329,5 +334,18 @@ def test_margin_and_axis_of_an_evaluation_are_numbers():
             pf.evaluate_changepoints([3], [3], 10, x=x)
 
 
-def test_every_refusal_is_one_of_phaseflows():
-    assert all(issubclass(error, PhaseflowError) for _, error, _ in ODD.values())
+@pytest.mark.parametrize("value", [np.complex64(3 + 4j), np.str_("3"), np.bytes_(b"3"), np.array("3"), 1j, "3"])
+def test_a_sample_that_is_no_real_number_is_refused(value):
+    with pytest.raises(DtypeError, match="expected real numbers"):
+        pf.OnlineDetector().update(1.0, value)
+    with pytest.raises(DtypeError, match="signal"):
+        pf.detect(np.array([1.0, value, 2.0], dtype=object))
+
+
+def test_masks_of_rows_in_a_list_are_kept():
+    rows = np.random.default_rng(0).normal(0, 1, (2, 60))
+    rows[:, 30] = 1e6
+    masked = [np.ma.masked_greater(row, 1e5) for row in rows]
+    assert pf.detect_many(rows).height > 0
+    assert pf.detect_many(masked).height == 0
+    assert pf.detect_many(masked).equals(pf.detect_many(np.ma.stack(masked)))

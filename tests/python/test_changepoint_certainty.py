@@ -214,6 +214,17 @@ def test_of_many_features_those_that_changed_most_clearly_are_printed():
     assert hover.endswith("6 less clear")
 
 
+def test_what_changes_without_noise_is_printed_first_of_all():
+    y = np.random.default_rng(6).normal(0, 1, (20, 8))
+    y[:, 6:] = np.where(np.arange(20) < 10, 0, 5)[:, None]
+    found = pf.detect(y, n_changepoints=1)
+    text = str(found)
+    assert "mean 6" in text
+    assert "mean 7" in text
+    found.of_changepoint(0).clear()
+    assert str(found) == text
+
+
 def test_of_many_changepoints_the_first_and_the_last_are_printed():
     found = pf.detect(np.repeat(np.arange(40.0), 5), penalty=0.1)
     lines = str(found).splitlines()

@@ -110,16 +110,25 @@ def test_a_variance_read_off_few_differences_is_charged_as_an_unknown_one():
 def test_where_most_neighbours_are_equal_the_mean_square_is_no_estimate_but_a_bound():
     found = pf.detect([1.0, 1.0, 1.0, 5.0, 5.0, 5.0])
     assert found.changepoints.tolist() == [3]
-    assert found.penalty == pytest.approx(2 * np.log(30) * 16 / 2 / 5)
+    assert found.penalty == pytest.approx(2 * np.log(6) * 16 / 2 / 5)
 
 
-@pytest.mark.parametrize(
-    "cost", ["l2", "l1", "biweight", "normal", "variance", "linear", "clinear", "ar", "rank", "rbf"]
-)
+@pytest.mark.parametrize("cost", ["l2", "l1", "biweight", "normal", "variance", "linear", "clinear"])
 @pytest.mark.parametrize("n_samples", [10, 20, 40])
 def test_a_short_signal_of_noise_has_no_change(cost, n_samples):
-    # Shares of .08 or less in benches/penalty_calibration.py; BIC's are .1 to .5.
-    assert alarms(noise(150, n_samples, seed=8), cost=cost) <= 0.14
+    # Shares of .07 or less in benches/penalty_calibration.py.
+    curves = noise(150, n_samples, seed=8)
+    assert alarms(curves, cost=cost) <= 0.12 < alarms(curves, cost=cost, penalty="bic")
+
+
+@pytest.mark.parametrize("n_samples", [4, 6, 8, 12])
+def test_a_step_far_above_the_noise_is_found_in_very_few_samples(n_samples):
+    half = n_samples // 2
+    wobble = np.where(np.arange(half) % 2, 0.1, -0.1)
+    for cost, step in (("l2", 1e6), ("l1", 1e6), ("biweight", 100.0)):
+        y = np.concatenate([wobble, step - wobble])
+        assert pf.detect(y, cost=cost).changepoints.tolist() == [half], cost
+    assert pf.detect(np.repeat([0.0, 5.0], half)).changepoints.tolist() == [half]
 
 
 @pytest.mark.parametrize("cost", ["l2", "l1", "normal", "rank"])

@@ -264,7 +264,11 @@ def test_windows_with_wider_flanks_need_more_samples():
         ({}, 2),
         ({"min_size": 3}, 6),
         ({"jump": 4, "min_size": 3}, 7),
-        ({"cost": "normal"}, 4),
+        ({"cost": "normal"}, 10),
+        ({"cost": "normal", "penalty": "bic"}, 4),
+        ({"cost": "l1"}, 4),
+        ({"jump": np.uint8(3), "min_size": np.uint8(2)}, 5),
+        ({"search": "single", "jump": 30}, 2),
         ({"cost": "ar", "order": 2}, 8),
         ({"cost": "clinear", "min_size": 2}, 4),
         ({"cost": "clinear"}, 3),
@@ -274,7 +278,7 @@ def test_windows_with_wider_flanks_need_more_samples():
     ],
 )
 def test_changepoints_are_null_where_there_is_no_room_for_one(options, least):
-    if "n_changepoints" not in options and "search" not in options:
+    if options.keys() <= {"min_size", "jump", "order", "cost"} and options.get("cost") not in ("normal", "l1"):
         # That is where the kernel has none either.
         pf.detect(np.arange(least) % 3.0, n_changepoints=1, **options)
         with pytest.raises(pf.exceptions.ParameterError):
@@ -327,6 +331,17 @@ def test_a_fault_that_only_the_cost_sees_names_its_group_and_an_option_at_fault_
     with pytest.raises(Exception, match="l1, ") as of_option:
         frame.group_by("run").agg(pl.col("loss").phase.changepoints(cost="l3"))
     assert "group" not in str(of_option.value)
+
+
+@pytest.mark.parametrize("length", [3, 40])
+@pytest.mark.parametrize(
+    ("options", "words"), [({"level": 2}, "level"), ({"scale": "foo"}, "scale"), ({"simulations": 5}, "simulations")]
+)
+def test_an_option_of_windows_that_cannot_be_is_no_groups_fault(length, options, words):
+    frame = pl.DataFrame({"step": np.arange(1.0, length + 1), "loss": np.arange(length) % 3.0})
+    with pytest.raises(Exception, match=words) as caught:
+        frame.select(pl.col("loss").phase.windows("step", **options))
+    assert "group" not in str(caught.value)
 
 
 def test_an_option_that_cannot_be_is_refused_though_no_group_can_be_tested():

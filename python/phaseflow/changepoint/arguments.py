@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from phaseflow.exceptions import DtypeError, ParameterError, ShapeError
 
 _NUMBERS = "fiub"
+_NO_NUMBER = (complex, np.complexfloating, np.datetime64, np.timedelta64, np.character)
 _MOST = sys.maxsize
 _FLOAT64 = np.dtype(np.float64)
 
@@ -49,6 +50,8 @@ def _array(argument: str, values: object) -> NDArray[Any]:
     if isinstance(values, dict | set | frozenset):
         raise DtypeError(f"{argument} is a {type(values).__name__}, expected an array of numbers: pass a list of them")
     try:
+        if isinstance(values, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in values):
+            return masked_as_nan(argument, np.ma.stack(values))
         return np.asarray(values)
     except ValueError as error:  # numpy's way to say that lengths differ
         raise ShapeError(
@@ -85,11 +88,13 @@ def _number(argument: str, value: Any) -> float:
             f"{argument} is ragged, it holds a {type(value).__name__} of {len(value)}, expected rows of one length: "
             "pad the short ones with NaN, a missing sample"
         )
-    real = hasattr(value, "__float__") and not isinstance(value, complex | np.datetime64 | np.timedelta64)
+    real = hasattr(value, "__float__") and not isinstance(value, _NO_NUMBER)
+    if isinstance(value, np.ndarray):
+        real = value.dtype.kind in _NUMBERS
     try:
         if real:
             return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last from a complex tensor
         pass
     raise DtypeError(
         f"{argument} holds {value!r}, a {type(value).__name__}, expected real numbers that a double can hold: convert "
@@ -113,11 +118,14 @@ def check_counts(*may_be_none: str, **counts: Any) -> None:
     for name, count in counts.items():
         if (count is None and name in may_be_none) or (type(count) is int and 0 <= count <= _MOST):
             continue
-        if isinstance(count, bool | np.bool_ | np.ndarray) or not hasattr(count, "__index__"):
+        try:
+            number = None if isinstance(count, bool | np.bool_ | np.ndarray) else operator.index(count)
+        except TypeError:
+            number = None
+        if number is None:
             raise ParameterError(
                 f"{name} is {count!r}, a {type(count).__name__}, expected an integer: pass one, such as 1"
             )
-        number = operator.index(count)
         if number < 0:
             raise ParameterError(f"{name} is {number}, expected 0 or above")
         if number > _MOST:

@@ -165,12 +165,17 @@ def _checked(argument: str, changepoints: Iterable[int], n_samples: int) -> list
     entries = _listed(argument, changepoints)
     wrong = [entry for entry in entries if isinstance(entry, bool | np.bool_) or not hasattr(entry, "__index__")]
     wrong += [entry for entry in entries if entry is np.ma.masked or np.ndim(entry)] if not wrong else []
+    values = []
+    for entry in entries if not wrong else []:
+        try:
+            values.append(operator.index(entry))
+        except TypeError:  # a tensor of a fraction
+            wrong = [entry]
     if wrong:
         raise ParameterError(
             f"{argument} holds {wrong[0]!r}, a {type(wrong[0]).__name__}, expected sample indices (integers): pass "
             "those of the first sample of every new segment"
         )
-    values = [operator.index(entry) for entry in entries]
     outside = [value for value in values if not 0 <= value < n_samples]
     if outside:
         raise ParameterError(f"{argument} holds {outside[0]}, expected sample indices from 0 to {n_samples - 1}")

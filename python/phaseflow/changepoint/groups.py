@@ -5,12 +5,14 @@ it, which is another thing than that nothing was found. A number that cannot be,
 by the group's rows, as a query has no number for its groups.
 """
 
+import operator
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phaseflow import _core
 from phaseflow.changepoint.arguments import check_counts
 from phaseflow.exceptions import NotFiniteError, ParameterError
 
@@ -29,7 +31,7 @@ class Groups(NamedTuple):
             return
         self._no_row_may("x", ~np.isfinite(self.x), "expected a number for every row: leave such rows out")
         back = np.zeros(len(self.x), bool)
-        back[1:] = np.diff(self.x) <= 0
+        back[1:] = self.x[1:] <= self.x[:-1]  # a difference may be no number
         back[self.starts[:-1][np.diff(self.starts) > 0]] = False
         if back.any():
             row = int(back.argmax())
@@ -77,13 +79,22 @@ def have_room(present: NDArray[np.int64], options: Mapping[str, Any]) -> NDArray
     """Whether so many samples have room for a change, or as many as are asked for, by the options of `detect_many`."""
     counts = ("min_size", "jump", "order", "n_changepoints")
     check_counts("n_changepoints", **{name: options[name] for name in counts if name in options})
-    cost, least, jump = options.get("cost", "l2"), options.get("min_size", 1), max(options.get("jump", 1), 1)
+    least, jump, order = (operator.index(options.get(name, 1)) for name in ("min_size", "jump", "order"))
     wanted = options.get("n_changepoints")
-    if cost in ("normal", "variance"):
-        least = max(least, 2)
-    if cost == "ar":
-        least = max(least, options.get("order", 1) + 2)
+    cost = options.get("cost", "l2")
+    if options.get("search") == "single":
+        jump, wanted = 1, None  # it looks at neither
+    else:
+        least = _core.least_segment(
+            cost=cost,
+            penalty=options.get("penalty", "auto"),
+            n_changepoints=wanted,
+            min_size=least,
+            order=order,
+            features=1,
+        )
+    jump = max(jump, 1)
     # Changepoints are multiples of jump, at least so many samples apart and from both ends; no kink is at the last.
     apart = max(-(-least // jump), 1) * jump
     room = (present - max(least, 2 if cost == "clinear" else 1)) // apart
-    return np.asarray((present > 0) & (np.maximum(room, 0) >= (1 if wanted is None else wanted)))
+    return np.asarray((present > 0) & (np.maximum(room, 0) >= (1 if wanted is None else operator.index(wanted))))

@@ -274,9 +274,11 @@ class OnlineDetector:
         """
 
         def make(state: Mapping[str, Any]) -> "OnlineDetector":
-            return cls(**state["options"], prior=state["prior"])._going_on(state)
+            made = cls.__new__(cls)  # a class made from this one may be called otherwise
+            OnlineDetector.__init__(made, **state["options"], prior=state["prior"])
+            return made._going_on(state)
 
-        return opened(state, make, cls.state)
+        return opened(state, make, OnlineDetector.state)
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("_options", "_prior", "_waiting", "_runs", "changes")

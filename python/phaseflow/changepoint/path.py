@@ -5,7 +5,7 @@ of its lower convex hull. Of two known corners, the one in between, if there is 
 both cost the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
@@ -87,9 +87,10 @@ def detect_path(
                 )
             none = at(highest)
     else:
-        if not (isinstance(penalties, Sequence) and not isinstance(penalties, str) and len(penalties) == 2):
+        pair = [] if isinstance(penalties, str | Set | Mapping) or not isinstance(penalties, Iterable) else [*penalties]
+        if len(pair) != 2:
             raise ParameterError(f"penalties is {penalties!r}, expected (lowest, highest), or None")
-        lowest, highest = penalties
+        lowest, highest = pair
         check_numbers(**{"penalties[0]": lowest, "penalties[1]": highest})
         if not 0 <= lowest <= highest:
             raise ParameterError(f"penalties are {lowest} and {highest}, expected 0 or above and in order")

@@ -38,7 +38,7 @@ class Segmentation:
     level
         Confidence of the intervals.
     min_size
-        Least samples of a segment.
+        Least samples of a segment, with what the cost and penalty "auto" raise it to.
     order
         Samples that cost "ar" predicts from.
     penalty
@@ -185,8 +185,8 @@ class Segmentation:
         """
         own = self._effects_at.get(index, [])
         if most is None or len(own) <= most:
-            return own
-        clearest = sorted(range(len(own)), key=lambda place: -_clarity(own[place]))[:most]
+            return list(own)
+        clearest = sorted(range(len(own)), key=lambda place: _clarity(own[place]), reverse=True)[:most]
         return [own[place] for place in sorted(clearest)]
 
     def to_polars(self) -> "pl.DataFrame":
@@ -275,6 +275,9 @@ class Segmentation:
         return printed(self)
 
 
-def _clarity(effect: Effect) -> float:
-    width = effect.upper - effect.lower
-    return abs(effect.size) / width if width > 0 else 0.0
+def _clarity(effect: Effect) -> tuple[float, float]:
+    """By the size in widths of its interval, which is 0 where there is no noise; what has no interval comes last."""
+    size, width = abs(effect.size), effect.upper - effect.lower
+    if not width >= 0 or not size > 0:
+        return 0.0, 0.0
+    return (size / width if width > 0 else np.inf), size

@@ -175,6 +175,8 @@ def detect_windows(
     options = Options(scale, base, flank, max_width, simulations, seed)
     limits: dict[str, Any] = {"max_windows": max_windows, "min_size": min_size, "threads": threads}
     p_values = np.ones(len(rows))
+    if not len(rows) and n_samples >= least_samples(flank):
+        grid(steps, None, options).detect(rows, level=level, **limits)  # no curve is at fault where an option is
     panels, tables = [], []
     for members, present in by_present_samples("signal", rows, least_samples(flank)):
         x_of_group = steps[present]

@@ -150,6 +150,22 @@ fn detect<'py>(
     ))
 }
 
+/// The least samples of a segment, with what the cost and penalty "auto" raise it to.
+#[pyfunction]
+#[pyo3(signature = (*, cost, penalty, n_changepoints, min_size, order, features))]
+fn least_segment(
+    py: Python<'_>,
+    cost: &str,
+    penalty: PenaltyArgument,
+    n_changepoints: Option<usize>,
+    min_size: usize,
+    order: usize,
+    features: usize,
+) -> PyResult<usize> {
+    let request = request(cost, "auto", penalty, n_changepoints, min_size, 1, order);
+    Ok(request.map_err(|error| to_python(py, error))?.least_segment(features))
+}
+
 /// First and last sample at which the segment of each changepoint may begin, flat.
 #[pyfunction]
 #[pyo3(signature = (x, signal, changepoints, *, cost, min_size, order, lasting, level))]
@@ -223,6 +239,7 @@ pub(crate) fn request(
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
+    module.add_function(wrap_pyfunction!(least_segment, module)?)?;
     module.add_function(wrap_pyfunction!(place_intervals, module)?)?;
     module.add_function(wrap_pyfunction!(existence_p_values, module)?)?;
     crate::changepoint_many::register(module)?;

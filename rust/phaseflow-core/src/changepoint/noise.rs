@@ -53,6 +53,8 @@ pub(crate) struct Lasting {
     pub(crate) inflation: f64,
     /// Degrees of freedom of the long-run variance where the signal is too short to tell a coefficient, infinite where not.
     pub(crate) freedom: f64,
+    /// Whether the long-run variance is a bound only, because changes count in it.
+    pub(crate) bound: bool,
 }
 
 /// Memory that one series leaves to the next.
@@ -62,7 +64,8 @@ pub(crate) struct Differences(Vec<f64>);
 impl Lasting {
     /// Noise of independent samples.
     pub(crate) fn not(noise: Estimate) -> Self {
-        Self { autocorrelation: None, long_run: noise.variance, inflation: 1.0, freedom: noise.freedom }
+        let Estimate { variance, freedom, bound } = noise;
+        Self { autocorrelation: None, long_run: variance, inflation: 1.0, freedom, bound }
     }
 
     /// Long-run variance of the signs of normal AR(1) noise, of which `2 / pi asin(rho^lag)` is the correlation at a lag.
@@ -77,13 +80,15 @@ impl Lasting {
 pub(crate) fn lasting_noise(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool) -> Lasting {
     let mut memory = Differences::default();
     let count = signal.ncols().max(1) as f64;
-    let mut mean = Lasting { autocorrelation: Some(0.0), long_run: 0.0, inflation: 0.0, freedom: f64::INFINITY };
+    let mut mean =
+        Lasting { autocorrelation: Some(0.0), long_run: 0.0, inflation: 0.0, freedom: f64::INFINITY, bound: true };
     let mut spread = 0.0;
     for column in signal.columns() {
         let found = memory.lasting(x, &column.to_vec(), lines);
         mean.autocorrelation = mean.autocorrelation.zip(found.autocorrelation).map(|(sum, one)| sum + one / count);
         mean.long_run += found.long_run / count;
         mean.inflation += found.inflation / count;
+        mean.bound &= found.bound;
         spread += (found.long_run / count).powi(2) / found.freedom;
     }
     // Of a mean of estimates (Satterthwaite 1946).
@@ -115,6 +120,7 @@ impl Differences {
             long_run: variance * inflation * louder(&mut self.0, scale_of, 3.0),
             inflation,
             freedom: f64::INFINITY,
+            bound: false,
         }
     }
 

@@ -15,8 +15,8 @@
 //! independent between samples and equally strong everywhere. The long-run variance of [`noise`](super::noise) assumes
 //! neither.
 //!
-//! BIC is made for many samples. With few, `ln(n)` falls faster than the number of places to look at, so `auto` charges
-//! no less than for [`FEW`]; and where the variance is read off a few differences, with f degrees of freedom, it charges
+//! BIC is made for many samples. With fewer than 30, `ln(n)` falls faster than the number of places to look at, so `auto` charges
+//! no less than for these; and where the variance is read off a few differences, with f degrees of freedom, it charges
 //! a gain over it as the likelihood with an unknown variance does: a gain of T variances is a deviance of
 //! `f ln(1 + T / f)`, so that a deviance D asks for `f (e^(D / f) - 1)` of them.
 //!
@@ -70,7 +70,8 @@ impl Penalty {
     pub(crate) fn criterion(self, parameters: usize, n_samples: usize, worth: Worth) -> Option<f64> {
         let (parameters, n) = (parameters as f64, n_samples as f64);
         match self {
-            Self::Auto => Some(worth.of(parameters * n.max(FEW).ln())),
+            // A bound that changes count in is dear enough.
+            Self::Auto => Some(worth.of(parameters * if worth.bound { n } else { n.max(FEW) }.ln())),
             Self::Bic => Some(parameters * n.ln() * worth.unit),
             Self::Mbic => Some(2.0 * n.ln() * worth.unit),
             Self::Aic => Some(2.0 * parameters * worth.unit),
@@ -87,11 +88,13 @@ pub(crate) struct Worth {
     pub(crate) unit: f64,
     /// Degrees of freedom of the estimate, were it one of a variance; infinite where it is known.
     pub(crate) freedom: f64,
+    /// Whether it is no estimate but a bound, changes included.
+    pub(crate) bound: bool,
 }
 
 impl Worth {
     pub(crate) fn known(unit: f64) -> Self {
-        Self { unit, freedom: f64::INFINITY }
+        Self { unit, freedom: f64::INFINITY, bound: false }
     }
 
     /// What must be gained to be as unlikely as a deviance (twice a log-likelihood ratio).
@@ -147,13 +150,15 @@ pub(crate) fn noise_variance(x: &[f64], signal: ArrayView2<'_, f64>, lines: bool
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Estimate {
     pub(crate) variance: f64,
-    /// Degrees of freedom; infinite where it is known, or bounded.
+    /// Degrees of freedom; infinite where it is known.
     pub(crate) freedom: f64,
+    /// Whether it is a bound only, because changes count in it.
+    pub(crate) bound: bool,
 }
 
 impl Estimate {
     pub(crate) fn known(variance: f64) -> Self {
-        Self { variance, freedom: f64::INFINITY }
+        Self { variance, freedom: f64::INFINITY, bound: false }
     }
 }
 
@@ -167,10 +172,9 @@ pub(crate) fn variance_of(differences: &mut [f64]) -> Estimate {
     differences.iter_mut().for_each(|value| *value = value.abs());
     let median = median(differences);
     if median > 0.0 {
-        Estimate { variance: (NORMAL_MEDIAN * median).powi(2), freedom: FREEDOM * count }
+        Estimate { variance: (NORMAL_MEDIAN * median).powi(2), freedom: FREEDOM * count, bound: false }
     } else {
-        // Changes count in full.
-        Estimate::known(mean_square)
+        Estimate { bound: true, ..Estimate::known(mean_square) }
     }
 }
 

@@ -127,6 +127,11 @@ impl Request {
         Self { min_size: if self.min_size > 0 { self.min_size.max(least) } else { 0 }, ..self }
     }
 
+    /// The least samples of a segment, of a signal that is long enough for several.
+    pub fn least_segment(self, features: usize) -> usize {
+        self.raised(features, usize::MAX).min_size
+    }
+
     /// Whether the search takes a fraction of a second whatever the signal, so that nobody would want to interrupt it.
     pub fn is_short(self, features: usize, n_samples: usize) -> bool {
         if self.cost == CostName::ContinuousLinear {

@@ -22,6 +22,8 @@ use crate::{Cancel, Error, Result};
 
 /// The biweight loss stops growing at so many standard deviations of the noise (Fearnhead and Rigaill 2019).
 const CLIP: f64 = 3.0;
+/// Part of what a clear step in the middle gains that penalty "auto" may ask for, cost "biweight".
+const MOST_CLIPPED: f64 = 0.9;
 /// Part of the noise variance that a segment's own variance is raised by.
 const FLOOR: f64 = 1e-6;
 
@@ -87,25 +89,29 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
     };
     let inflation = lasting.map_or(1.0, |lasting| lasting.inflation);
     // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
-    let freedom = lasting.map_or(f64::INFINITY, |lasting| lasting.freedom);
+    let (freedom, bound) = lasting.map_or((f64::INFINITY, false), |lasting| (lasting.freedom, lasting.bound));
     let worth = match request.cost {
         // A median's gain is `(the long-run variance of signs) / (4 density at the median)` times chi-squared, here in normal
         // noise: independent, 1.8 times as much as in Laplace noise, whose likelihood the cost is; charged so, changes would
         // be found in a quarter of normal signals without. A deviation is known as from four times the degrees of freedom.
         CostName::L1 if lasting.is_some() => {
             let signs = lasting.map_or(1.0, Lasting::inflation_of_signs);
-            Worth { unit: 0.25 * (TAU * charged / inflation).sqrt() * signs, freedom: 4.0 * freedom }
+            Worth { unit: 0.25 * (TAU * charged / inflation).sqrt() * signs, freedom: 4.0 * freedom, bound }
         }
         CostName::L1 => Worth::known(0.5 * (0.5 * charged).sqrt()), // half the scale of Laplace noise of that variance
         CostName::Normal | CostName::Variance | CostName::Rank => Worth::known(inflation),
         CostName::Poisson if lasting.is_some() => Worth::known(inflation * dispersion(signal.view())),
         CostName::Poisson => Worth::known(1.0),
         CostName::Rbf => Worth::known(inflation * kernel.as_ref().map_or(1.0, Rbf::noise_variance)),
-        _ => Worth { unit: charged, freedom },
+        _ => Worth { unit: charged, freedom, bound },
     };
-    let penalty = request.price(features, signal.nrows(), unit.size, || worth);
-    let charge = request.charge_for_length(features, worth.unit);
     let clip = clip(noise);
+    let mut penalty = request.price(features, signal.nrows(), unit.size, || worth);
+    if request.cost == CostName::Biweight && request.penalty == Penalty::Auto {
+        // However large a step, its clipped squares gain no more than those of half of the samples.
+        penalty = penalty.min(MOST_CLIPPED * clip * clip * (signal.nrows() / 2) as f64);
+    }
+    let charge = request.charge_for_length(features, worth.unit);
     let run = Run { x: &x, signal: signal.view(), request, search, penalty, charge, clip };
     let (changepoints, costs) = match (request.cost, kernel, &mut predicted) {
         (_, Some(mut kernel), _) => run.separate(&mut kernel, cancel)?,

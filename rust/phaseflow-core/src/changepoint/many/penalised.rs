@@ -105,8 +105,8 @@ impl<E: Element> Batch<'_, E> {
             if self.request.penalty != Penalty::Auto {
                 return Worth::known(variance);
             }
-            let Lasting { long_run, freedom, .. } = lags.lasting(&[], scaled, false);
-            Worth { unit: long_run.max(variance), freedom }
+            let Lasting { long_run, freedom, bound, .. } = lags.lasting(&[], scaled, false);
+            Worth { unit: long_run.max(variance), freedom, bound }
         });
         functional(scaled, price, envelope, cancel)
     }

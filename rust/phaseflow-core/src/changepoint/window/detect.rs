@@ -2,9 +2,10 @@
 //!
 //! Rounds: every curve that is still open is fitted (in parallel), the noise levels this needs are simulated, and a
 //! curve whose best window is significant keeps it and goes into the next round, where that window is a column of its
-//! base. Most curves have no window: what the first fit sees of a curve is forgotten and made anew for the others. What a further round finds touching an earlier window is taken for the rest of its shape, and a window larger
-//! than all the curve ever did (base and window then run against each other) for a bend the base lacks: either stays
-//! in the base and is not reported.
+//! base. Most curves have no window: what the first fit sees of a curve is forgotten and made anew for the others. What a
+//! further round finds touching an earlier window is taken for the rest of its shape, and a window larger than all the
+//! curve ever did (base and window then run against each other) for a bend the base lacks: either stays in the base and
+//! is not reported.
 
 use std::sync::Arc;
 
