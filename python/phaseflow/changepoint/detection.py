@@ -129,15 +129,17 @@ def detect(
     coefficient .3, .5, .8 and .9, and in .85 where the noise falls from 2 to 1/2 along the signal. That is why it is
     not the default. ``"auto"`` finds one in .03, .03, .08, .11 and .10, and in .00 of signals with independent noise
     (BIC: .05), and still finds a step of 8 standard errors in .75 to 1.00 (benches/penalty_calibration.py). It fits
-    AR(1) noise to the variance of differences at lags of 1 to 4 samples, which changes hardly reach, charges BIC in
-    the long-run variance ``variance * (1 + rho) / (1 - rho)``, and takes the noise everywhere for as strong as in the
+    AR(1) noise to the variance of differences at lags of 1 to 4 samples, which changes hardly reach, charges BIC in the
+    long-run variance ``variance * (1 + rho) / (1 - rho)``, and takes the noise everywhere for as strong as in the
     strongest of up to 8 stretches. Costs that are likelihoods are charged ``(1 + rho) / (1 - rho)`` times as much, and
     "poisson" also by as much as neighbouring counts vary more than Poisson's law lets them. With fewer than 20 samples
     autocorrelation cannot be told, and noise that lasts is taken for changes. What few samples do to BIC itself "auto"
     makes up for: it charges no less than for 30, and where the variance is guessed from d differences, as the
     likelihood of an unknown variance does, ``f (exp(c / f) - 1)`` variances for a charge of c, f = d/3 degrees of
-    freedom. Of 6 to 200 samples of independent noise a change is found in .00 to .07, whatever the cost ("bic": l2 .28
-    to .06, normal .56 to .11; docs/changepoints.md). The result's ``assumption`` says what was assumed.
+    freedom. (Neither where most neighbours are equal, whose differences then hold the changes; and from "biweight" no
+    more than .9 of what a clear step in the middle can gain.) Of 6 to 200 samples of independent noise a change is
+    found in .00 to .07, whatever the cost ("bic": l2 .28 to .06, normal .56 to .11; docs/changepoints.md). The result's
+    ``assumption`` says what was assumed.
 
     Counts are taken to vary around a constant rate between changes. Overdispersed ones do (negative binomial: a change
     is found in .07 to .13 of series without one, and charged as Poisson's in .57 to 1). Where the rate itself wanders,

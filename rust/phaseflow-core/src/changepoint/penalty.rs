@@ -15,10 +15,11 @@
 //! independent between samples and equally strong everywhere. The long-run variance of [`noise`](super::noise) assumes
 //! neither.
 //!
-//! BIC is made for many samples. With fewer than 30, `ln(n)` falls faster than the number of places to look at, so `auto` charges
-//! no less than for these; and where the variance is read off a few differences, with f degrees of freedom, it charges
-//! a gain over it as the likelihood with an unknown variance does: a gain of T variances is a deviance of
-//! `f ln(1 + T / f)`, so that a deviance D asks for `f (e^(D / f) - 1)` of them.
+//! BIC is made for many samples. With fewer than 30, `ln(n)` falls faster than the number of places to look at, so
+//! `auto` charges no less than for these; and where the variance is read off a few differences, with f degrees of
+//! freedom, it charges a gain over it as the likelihood with an unknown variance does: a gain of T variances is a
+//! deviance of `f ln(1 + T / f)`, so that a deviance D asks for `f (e^(D / f) - 1)` of them. Neither where most
+//! neighbours are equal: the mean square that stands for the variance there has the changes in it, and is dear enough.
 //!
 //! mBIC charges a place twice, because every sample may be one, and each of a segment's own parameters by the samples
 //! that it is estimated from (Zhang and Siegmund 2007, written there as `3 ln(n)` a changepoint and

@@ -88,8 +88,8 @@ pub fn detect(x: &[f64], signal: ArrayView2<'_, f64>, request: Request, cancel: 
         (None, None) => noise,
     };
     let inflation = lasting.map_or(1.0, |lasting| lasting.inflation);
-    // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
     let (freedom, bound) = lasting.map_or((f64::INFINITY, false), |lasting| (lasting.freedom, lasting.bound));
+    // What a criterion charges a parameter in: twice the log-likelihood is 1 a unit of this.
     let worth = match request.cost {
         // A median's gain is `(the long-run variance of signs) / (4 density at the median)` times chi-squared, here in normal
         // noise: independent, 1.8 times as much as in Laplace noise, whose likelihood the cost is; charged so, changes would
